@@ -1,0 +1,1 @@
+"""Door plate: to be written by the owner of this room."""
