@@ -1,1 +1,42 @@
-"""Door plate: to be written by the owner of this room."""
+"""models: the assemblies. A configuration goes in, a module comes out; all are called alike.
+
+    model(tokens, *, positions, segments, vision, cache) -> features       model.head(features) -> logits
+
+    Decoder   a plain language model                        tokens ─► blocks ─► features
+    ViT       eyes; every layer can be read (taps)          pixels ─► blocks ─► taps
+    Crossed   Decoder + ViT, cross-attention between        tokens ─► block ─► cross ─► block ─► …
+              the decoder's blocks                                              ▲ taps ─► projector
+    Prefix    Decoder + ViT, pictures as tokens             [picture vectors, tokens] ─► blocks ─► …
+
+May enter: how blocks are put together, and the sizes of known models. Must stay outside: training, text, files.
+"""
+
+from chiasm.models.crossed import Crossed, CrossedConfig, fusion_schedule
+from chiasm.models.decoder import Decoder, DecoderConfig
+from chiasm.models.prefix import Prefix, PrefixConfig
+from chiasm.models.projector import Projector, ProjectorConfig
+from chiasm.models.sight import see
+from chiasm.models.vit import ViT, ViTConfig
+
+__all__ = [
+    "Crossed",
+    "CrossedConfig",
+    "Decoder",
+    "DecoderConfig",
+    "Prefix",
+    "PrefixConfig",
+    "Projector",
+    "ProjectorConfig",
+    "ViT",
+    "ViTConfig",
+    "compose",
+    "fusion_schedule",
+    "see",
+]
+
+
+def compose(config: CrossedConfig | PrefixConfig | DecoderConfig) -> Crossed | Prefix | Decoder:
+    """Build the module that a configuration describes."""
+    if isinstance(config, CrossedConfig):
+        return Crossed(config)
+    return Prefix(config) if isinstance(config, PrefixConfig) else Decoder(config)

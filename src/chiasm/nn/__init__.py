@@ -1,1 +1,44 @@
-"""Door plate: to be written by the owner of this room."""
+"""nn: the blocks. Tensors in, tensors out, plain arguments; nothing here reads a configuration or a file.
+
+    tokens ── Groups ──► attention.SelfAttention ─┐
+    rope.Rope (angles) ─────────▲                 ├─► block.Block            (a decoder's layer)
+    cache.Cache (keys, values) ─┘  mlp.SwiGLU ────┘
+    pictures ── Memory ─► attention.CrossAttention ─► block.GatedCrossBlock  (a cross: looks at pictures)
+    pixels ──── patches.Patches ──► block.VisionBlock                        (an encoder's layer)
+
+May enter: anything that is a tensor operation with parameters of its own. Must stay outside: model sizes, text, checkpoints.
+"""
+
+from chiasm.nn.attention import CrossAttention, SelfAttention, attend
+from chiasm.nn.block import Block, GatedCrossBlock, VisionBlock
+from chiasm.nn.cache import Cache
+from chiasm.nn.linear import Linear
+from chiasm.nn.masks import Groups, Look, causal_bias, group
+from chiasm.nn.mlp import MLP, SwiGLU
+from chiasm.nn.norms import LayerNorm, RMSNorm
+from chiasm.nn.patches import Patches, resample_positions
+from chiasm.nn.rope import Rope, RopeScaling, rotate
+
+__all__ = [
+    "MLP",
+    "Block",
+    "Cache",
+    "CrossAttention",
+    "GatedCrossBlock",
+    "Groups",
+    "LayerNorm",
+    "Linear",
+    "Look",
+    "Patches",
+    "RMSNorm",
+    "Rope",
+    "RopeScaling",
+    "SelfAttention",
+    "SwiGLU",
+    "VisionBlock",
+    "attend",
+    "causal_bias",
+    "group",
+    "resample_positions",
+    "rotate",
+]

@@ -1,0 +1,132 @@
+"""Rendered samples, laid end to end: what a model is called with, and what it should have said.
+
+    sample 0        sample 1    sample 2 (same picture as 0)
+    ▣ w h a t ?  a  h i  b      ▣ w h e r e ?  c          tokens    [1, T]
+    0 0 0 0 0 0 0   1 1  1      2 2 2 2 2 2 2  2          segments  no sample sees another
+    0 1 2 3 4 5 6   0 1  2      0 1 2 3 4 5 6  7          positions counted in each sample
+    · · · · · a ·   · b  ·      · · · · · · c  ·          targets   the next token, where trained
+
+A picture that several samples hold stands once in the batch, and is encoded once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from chiasm.base.vision import Vision
+from chiasm.inputs.chat import Rendered
+from chiasm.inputs.message import Picture
+
+IGNORED = -100
+"""Target of a position whose next token is not learned."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a model is called with, and the targets that an objective reads."""
+
+    tokens: Tensor
+    """[B, T] int64."""
+    positions: Tensor
+    """[B, T] place of each token within its sample."""
+    segments: Tensor | None
+    """[B, T] which sample of the row; -1 is padding; None when each row is one sample."""
+    targets: Tensor
+    """[B, T] the token to predict at each place; IGNORED where nothing is learned."""
+    vision: Vision | None
+    """Pictures; None when the batch holds none."""
+    lengths: Tensor | None = None
+    """[B] real tokens of each row, in batches of rows padded at the right."""
+
+    def inputs(self) -> dict[str, Any]:
+        """What the model takes: `model(**batch.inputs())`."""
+        names = ("tokens", "positions", "segments", "vision")
+        return {name: getattr(self, name) for name in names}
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the same batch on another device."""
+        names = ("tokens", "positions", "segments", "targets", "vision", "lengths")
+        values = {name: getattr(self, name) for name in names}
+        return replace(self, **{k: v.to(device) for k, v in values.items() if v is not None})
+
+    @property
+    def pictures(self) -> int:
+        """How many different pictures the batch holds."""
+        if self.vision is None:
+            return 0
+        held = self.vision.pixels if self.vision.features is None else self.vision.features
+        return len(held)
+
+
+def pack(samples: Sequence[Rendered], pixels_of: Callable[[Picture], Tensor], share: bool) -> Batch:
+    """Lay samples end to end in one row; `pixels_of` gives [3, H, W] of a picture.
+
+    With `share`, a picture that several samples hold stands once (cross-attention, where a sample
+    only points at it); without, each sample brings its own copy (unified embedding, where its
+    vectors stand in the sample's text).
+    """
+    pictures, spans = _gather(samples, share)
+    lengths = [len(sample.ids) for sample in samples]
+    sizes = torch.tensor(lengths)
+    return Batch(
+        tokens=torch.tensor([[t for sample in samples for t in sample.ids]]),
+        positions=torch.cat([torch.arange(n) for n in lengths])[None],
+        segments=torch.arange(len(samples)).repeat_interleave(sizes)[None],
+        targets=torch.tensor([[t for sample in samples for t in _targets(sample)]]),
+        vision=_vision(pictures, torch.cat(spans)[None], pixels_of),
+    )
+
+
+def pad(samples: Sequence[Rendered], pixels_of: Callable[[Picture], Tensor], share: bool) -> Batch:
+    """Lay samples one under the other, padded at the right: one row each, for generation and parity.
+
+    Padding repeats the row's last span, positions count on, and no real token sees it: it stands after.
+    """
+    pictures, spans = _gather(samples, share)
+    longest = max(len(sample.ids) for sample in samples)
+    rows = [sample.ids + [0] * (longest - len(sample.ids)) for sample in samples]
+    targets = [_targets(s) + [IGNORED] * (longest - len(s.ids)) for s in samples]
+    filled = [torch.cat((s, s[-1:].expand(longest - len(s), 2))) for s in spans]
+    return Batch(
+        tokens=torch.tensor(rows),
+        positions=torch.arange(longest).expand(len(rows), longest),
+        segments=None,
+        targets=torch.tensor(targets),
+        vision=_vision(pictures, torch.stack(filled), pixels_of),
+        lengths=torch.tensor([len(sample.ids) for sample in samples]),
+    )
+
+
+def _gather(samples: Sequence[Rendered], share: bool) -> tuple[list[Picture], list[Tensor]]:
+    """The batch's flat list of pictures, and each sample's spans counted in that list."""
+    pictures: list[Picture] = []
+    first: dict[tuple[str, ...], int] = {}
+    spans = []
+    for sample in samples:
+        held = tuple(picture.key for picture in sample.pictures)
+        start = first.get(held) if share else None
+        if start is None:
+            start = first[held] = len(pictures)
+            pictures.extend(sample.pictures)
+        span = torch.tensor(sample.seen, dtype=torch.long).view(-1, 2)
+        spans.append(span + start * (span[:, 1:] > span[:, :1]))
+    return pictures, spans
+
+
+def _targets(sample: Rendered) -> list[int]:
+    """At each place the next token when the model learns to produce it."""
+    pairs = zip(sample.ids[1:], sample.trained[1:], strict=True)
+    return [token if trained else IGNORED for token, trained in pairs] + [IGNORED]
+
+
+def _vision(
+    pictures: list[Picture], spans: Tensor, pixels_of: Callable[[Picture], Tensor]
+) -> Vision | None:
+    if not pictures:
+        return None
+    return Vision(spans=spans, pixels=torch.stack([pixels_of(picture) for picture in pictures]))

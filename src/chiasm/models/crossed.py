@@ -1,0 +1,115 @@
+"""Cross-attention: the language model stays as it is, and looks at pictures between its blocks."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Literal
+
+from torch import Tensor, nn
+
+from chiasm.base.config import Settings
+from chiasm.base.vision import Vision
+from chiasm.models.decoder import Decoder, DecoderConfig
+from chiasm.models.projector import Projector, ProjectorConfig
+from chiasm.models.sight import embed, picture_vectors
+from chiasm.models.vit import ViT, ViTConfig
+from chiasm.nn import Cache, GatedCrossBlock, Look
+from chiasm.nn.masks import look
+
+
+class CrossedConfig(Settings):
+    """A language model, eyes, and the crosses between them."""
+
+    kind: Literal["crossed"] = "crossed"
+    """Which architecture this is."""
+    decoder: DecoderConfig
+    """The language model."""
+    encoder: ViTConfig
+    """The eyes."""
+    projector: ProjectorConfig = ProjectorConfig()
+    """From the eyes' width to the language model's."""
+    crosses: int = 8
+    """How many cross blocks, spread over the depth by Meta's schedule."""
+    extra_tokens: int = 8
+    """Rows added behind the vocabulary for new tokens; the first one marks a picture's place."""
+
+    @property
+    def image_token(self) -> int:
+        """Id of the token that marks a picture's place in the text."""
+        return self.decoder.vocab
+
+    def places(self, image_size: int | None = None) -> int:
+        """Tokens that a picture takes in the text."""
+        return 1
+
+
+def fusion_schedule(depth: int, crosses: int) -> tuple[int, ...]:
+    """Return the 0-based blocks that a cross stands before: every ⌈depth / crosses⌉-th, from the last.
+
+    Meta's rule (llama-models, `fusion_schedule`): counted from the end, so 32 blocks with 8 crosses
+    give 3, 7, … 31. When the stride overshoots, fewer crosses than asked for fit: ValueError.
+    """
+    stride = -(-depth // crosses)
+    chosen = tuple(reversed(range(depth)[::-1][::stride][:crosses]))
+    if len(chosen) != crosses:
+        raise ValueError(f"{depth} blocks take {len(chosen)} crosses at stride {stride}, not {crosses}")
+    return chosen
+
+
+class Crossed(nn.Module):
+    """Llama 3.2 Vision's architecture over any decoder and encoder (Llama 3 herd of models, 7.2)."""
+
+    def __init__(self, config: CrossedConfig) -> None:
+        super().__init__()
+        self.config = c = config
+        d = c.decoder
+        self.decoder = Decoder(d)
+        self.encoder = ViT(c.encoder)
+        self.projector = Projector(c.projector, c.encoder.width, d.width)
+        self.schedule = fusion_schedule(d.depth, c.crosses)
+        sizes = (d.width, d.heads, d.kv_heads, d.head_width, d.hidden, d.norm_eps)
+        self.crosses = nn.ModuleList(GatedCrossBlock(*sizes) for _ in self.schedule)
+        self.extra = nn.Embedding(c.extra_tokens, d.width)
+        nn.init.normal_(self.extra.weight, std=d.width**-0.5)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        *,
+        positions: Tensor | None = None,
+        segments: Tensor | None = None,
+        vision: Vision | None = None,
+        cache: Cache | None = None,
+    ) -> Tensor:
+        """Return features [B, T, width]; as `Decoder`, and tokens look at the pictures of `vision`.
+
+        With a cache, pictures are encoded once and remembered; later tokens of a row go on seeing what
+        its newest token saw.
+        """
+        memory, looks = self._pictures(vision, cache, tokens)
+        before = {}
+        if looks is not None:
+            for layer, cross, remembered in zip(self.schedule, self.crosses, memory, strict=True):
+                before[layer] = partial(cross, memory=remembered, look=looks)
+        return self.decoder.run(embed(self, tokens), positions, segments, cache, before)
+
+    def head(self, features: Tensor) -> Tensor:
+        """Return logits [..., vocab]: the language model's own head."""
+        return self.decoder.head(features)
+
+    def cache(self, rows: int, capacity: int) -> Cache:
+        """Return an empty memory for `rows` conversations of up to `capacity` tokens."""
+        return self.decoder.cache(rows, capacity)
+
+    def _pictures(
+        self, vision: Vision | None, cache: Cache | None, tokens: Tensor
+    ) -> tuple[list[tuple[Tensor, Tensor]], Look | None]:
+        """Keys and values of all pictures for each cross, and which tokens look at which."""
+        spans = tokens.new_zeros(*tokens.shape, 2) if vision is None else vision.spans
+        memory: list[tuple[Tensor, Tensor]] = []
+        if vision is not None and bool((spans[..., 1] > spans[..., 0]).any()):
+            seen = picture_vectors(self, vision)
+            memory = [cross.attn.memory(seen) for cross in self.crosses]
+        if cache is not None:
+            memory, spans = cache.remember(memory, spans)
+        return memory, (look(spans.flatten(0, 1)) if memory else None)

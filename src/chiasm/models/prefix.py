@@ -1,0 +1,89 @@
+"""Unified embedding: pictures become tokens that stand in the text (LLaVA)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+from chiasm.base.config import Settings
+from chiasm.base.vision import Vision
+from chiasm.models.decoder import Decoder, DecoderConfig
+from chiasm.models.projector import Projector, ProjectorConfig
+from chiasm.models.sight import embed, picture_vectors
+from chiasm.models.vit import ViT, ViTConfig
+from chiasm.nn import Cache
+
+
+class PrefixConfig(Settings):
+    """A language model, eyes, and the projector between them."""
+
+    kind: Literal["prefix"] = "prefix"
+    """Which architecture this is."""
+    decoder: DecoderConfig
+    """The language model."""
+    encoder: ViTConfig
+    """The eyes."""
+    projector: ProjectorConfig = ProjectorConfig(kind="mlp", cls=False)
+    """From the eyes' width to the language model's."""
+    extra_tokens: int = 8
+    """Rows added behind the vocabulary for new tokens; the first one marks a picture's places."""
+
+    @property
+    def image_token(self) -> int:
+        """Id of the token that marks a picture's places in the text."""
+        return self.decoder.vocab
+
+    def places(self, image_size: int | None = None) -> int:
+        """Tokens that a picture takes in the text."""
+        return self.projector.places(self.encoder.places(image_size))
+
+
+class Prefix(nn.Module):
+    """LLaVA's architecture over any decoder and encoder (Liu et al. 2023)."""
+
+    def __init__(self, config: PrefixConfig) -> None:
+        super().__init__()
+        self.config = c = config
+        self.decoder = Decoder(c.decoder)
+        self.encoder = ViT(c.encoder)
+        self.projector = Projector(c.projector, c.encoder.width, c.decoder.width)
+        self.extra = nn.Embedding(c.extra_tokens, c.decoder.width)
+        nn.init.normal_(self.extra.weight, std=c.decoder.width**-0.5)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        *,
+        positions: Tensor | None = None,
+        segments: Tensor | None = None,
+        vision: Vision | None = None,
+        cache: Cache | None = None,
+    ) -> Tensor:
+        """Return features [B, T, width]; as `Decoder`, with picture vectors in the pictures' places.
+
+        Raises ValueError when the number of places differs from the number of picture vectors.
+        """
+        x = embed(self, tokens)
+        if vision is not None:
+            x = self._insert(x, tokens == self.config.image_token, vision)
+        return self.decoder.run(x, positions, segments, cache)
+
+    def head(self, features: Tensor) -> Tensor:
+        """Return logits [..., vocab]: the language model's own head."""
+        return self.decoder.head(features)
+
+    def cache(self, rows: int, capacity: int) -> Cache:
+        """Return an empty memory for `rows` conversations of up to `capacity` tokens."""
+        return self.decoder.cache(rows, capacity)
+
+    def _insert(self, x: Tensor, places: Tensor, vision: Vision) -> Tensor:
+        vectors = picture_vectors(self, vision).to(x.dtype)
+        wanted = int(places.sum())
+        if wanted != vectors.shape[0] * vectors.shape[1]:
+            raise ValueError(
+                f"the text holds {wanted} picture places, but {vectors.shape[0]} pictures "
+                f"of {vectors.shape[1]} vectors each were given"
+            )
+        return x.masked_scatter(places[..., None].expand_as(x), vectors)
+

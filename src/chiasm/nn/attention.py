@@ -1,0 +1,161 @@
+"""Attention: of a sequence to itself, and of text to pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from chiasm.nn.cache import Cache
+from chiasm.nn.linear import Linear
+from chiasm.nn.masks import Groups, Look, causal_bias
+from chiasm.nn.norms import RMSNorm
+from chiasm.nn.rope import Rope, rotate
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
+    """softmax(q kᵀ / √d + bias) v for [G, heads, Lq, d], keys and values [G, kv_heads, Lk, d].
+
+    Heads may outnumber kv_heads (grouped queries). `bias` is added to the scores and broadcasts to
+    [G, 1, Lq, Lk]. bf16 on a CPU takes two plain matrix products: there the backward pass of torch's
+    fused kernel is the slower of the two by a quarter of a training step (docs/lab.md).
+    """
+    if query.dtype == torch.bfloat16 and query.device.type == "cpu":
+        return _attend_by_products(query, key, value, bias)
+    grouped = query.shape[1] != key.shape[1]
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=bias, enable_gqa=grouped)
+
+
+def _attend_by_products(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+    groups, heads, queries, width = query.shape
+    kv_heads, keys = key.shape[1], key.shape[2]
+    share = heads // kv_heads
+    q = (query * width**-0.5).reshape(groups * kv_heads, share * queries, width)
+    k = key.reshape(groups * kv_heads, keys, width)
+    v = value.reshape(groups * kv_heads, keys, width)
+    scores = torch.bmm(q, k.transpose(1, 2))
+    if bias is not None:
+        shaped = scores.view(groups, heads, queries, keys) + bias
+        scores = shaped.view(scores.shape)
+    return torch.bmm(scores.softmax(-1), v).view(groups, heads, queries, width)
+
+
+@dataclass(frozen=True)
+class Route:
+    """What one forward pass of a decoder shares between its blocks."""
+
+    rope: Rope
+    groups: Groups | None = None
+    """Segments of a packed row, or None when each row is one sequence."""
+    bias: Tensor | None = None
+    """Added to the scores: the causal rule, or the cache's reach."""
+    cache: Cache | None = None
+    positions: Tensor | None = None
+    """[B, T] slots of the cache that this pass writes; set only with a cache."""
+    extent: int = 0
+    """How many slots of the cache this pass attends to; 0 when it starts the cache itself."""
+
+
+class SelfAttention(nn.Module):
+    """Grouped-query attention: `forward` is an encoder's open one, `along` a decoder's causal one."""
+
+    def __init__(
+        self, width: int, heads: int, kv_heads: int, head_width: int, *, bias: bool = False
+    ) -> None:
+        super().__init__()
+        self.q = Linear(width, heads * head_width, bias=bias)
+        self.k = Linear(width, kv_heads * head_width, bias=bias)
+        self.v = Linear(width, kv_heads * head_width, bias=bias)
+        self.o = Linear(heads * head_width, width, bias=bias)
+        self.head_width = head_width
+
+    def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[B, T, width] -> queries, keys, values, each [B, T, its heads, head_width]."""
+        split = (-1, self.head_width)
+        return tuple(part(x).unflatten(-1, split) for part in (self.q, self.k, self.v))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attend openly, every token to every token of its row: [B, T, width] -> [B, T, width]."""
+        out = attend(*(part.transpose(1, 2) for part in self.heads(x)))
+        return self.o(out.transpose(1, 2).flatten(2))
+
+    def along(self, x: Tensor, route: Route, layer: int) -> Tensor:
+        """Attend causally along a route: [B, T, width] -> [B, T, width]."""
+        query, key, value = self.heads(x)
+        query, key = rotate(query, route.rope), rotate(key, route.rope)
+        if route.cache is not None:
+            route.cache.write(layer, route.positions, key, value)
+        if route.groups is not None:
+            return self.o(self._grouped(query, key, value, route))
+        if route.extent:
+            key = route.cache.keys[layer][:, :, : route.extent]
+            value = route.cache.values[layer][:, :, : route.extent]
+        else:
+            key, value = key.transpose(1, 2), value.transpose(1, 2)
+        out = attend(query.transpose(1, 2), key, value, route.bias)
+        return self.o(out.transpose(1, 2).flatten(2))
+
+    def _grouped(self, query: Tensor, key: Tensor, value: Tensor, route: Route) -> Tensor:
+        shape = query.shape[:2]
+        lines = (route.groups.gather(part.flatten(0, 1)) for part in (query, key, value))
+        out = attend(*(part.transpose(1, 2) for part in lines), route.bias)
+        return route.groups.scatter(out.transpose(1, 2).flatten(2)).unflatten(0, shape)
+
+
+class CrossAttention(nn.Module):
+    """Text asks, pictures answer: queries from text, keys and values from picture features.
+
+    Queries and keys are normalised per head, nothing is rotated (Llama 3.2 Vision).
+    """
+
+    def __init__(self, width: int, heads: int, kv_heads: int, head_width: int, eps: float) -> None:
+        super().__init__()
+        self.q = Linear(width, heads * head_width, bias=False)
+        self.k = Linear(width, kv_heads * head_width, bias=False)
+        self.v = Linear(width, kv_heads * head_width, bias=False)
+        self.o = Linear(heads * head_width, width, bias=False)
+        self.q_norm = RMSNorm(head_width, eps)
+        self.k_norm = RMSNorm(head_width, eps)
+        self.head_width = head_width
+
+    def memory(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of pictures: [N, V, width] -> two of [N, kv_heads, V, head_width]."""
+        split = (-1, self.head_width)
+        key = self.k_norm(self.k(features).unflatten(-1, split))
+        return key.transpose(1, 2), self.v(features).unflatten(-1, split).transpose(1, 2)
+
+    def forward(self, x: Tensor, memory: tuple[Tensor, Tensor], look: Look) -> Tensor:
+        """x [n, width]: only the tokens that look, in the order of `look.rows`."""
+        query = self.q_norm(self.q(x).unflatten(-1, (-1, self.head_width)))
+        query = look.groups.gather(query).transpose(1, 2)
+        key, value = (_pick(part, look.pictures) for part in memory)
+        bias = None
+        if look.hidden is not None:
+            tokens = memory[0].shape[2]
+            hidden = look.hidden.repeat_interleave(tokens, dim=1)[:, None, None]
+            bias = torch.zeros_like(hidden, dtype=x.dtype).masked_fill(hidden, float("-inf"))
+        out = attend(query, key, value, bias)
+        return self.o(look.groups.scatter(out.transpose(1, 2).flatten(2)))
+
+
+def _pick(part: Tensor, pictures: Tensor) -> Tensor:
+    """Lay the pictures of each group end to end: [N, H, V, d], [G, K] -> [G, H, K * V, d]."""
+    picked = part.index_select(0, pictures.flatten()).unflatten(0, pictures.shape)
+    return picked.transpose(1, 2).flatten(2, 3)
+
+
+def reach(positions: Tensor, extent: int, like: Tensor) -> Tensor | None:
+    """[B, 1, T, extent] bias by which each new token sees the cache up to itself; None when all do."""
+    slots = torch.arange(extent, device=positions.device)
+    hidden = slots > positions[..., None]
+    if not bool(hidden.any()):
+        return None
+    bias = torch.zeros(hidden.shape, dtype=like.dtype, device=like.device)
+    return bias.masked_fill(hidden, float("-inf"))[:, None]
+
+
+def causal(tokens: int, like: Tensor) -> Tensor | None:
+    """The causal bias of a fresh sequence; None for a single token."""
+    return causal_bias(tokens, tokens, like) if tokens > 1 else None

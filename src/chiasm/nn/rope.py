@@ -1,0 +1,48 @@
+"""Rotary position embedding in the half-split convention, with Llama 3.1's long-context scaling."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from chiasm.base.config import Settings
+
+
+class RopeScaling(Settings):
+    """Llama 3.1's rule: long wavelengths are divided, short ones kept, those between blended."""
+
+    factor: float
+    """By how much the longest wavelengths are stretched."""
+    low: float
+    """Wavelengths above `original / low` tokens are stretched fully."""
+    high: float
+    """Wavelengths below `original / high` tokens are kept."""
+    original: int
+    """Context length of the first training, in tokens."""
+
+
+def inverse_frequencies(width: int, theta: float, scaling: RopeScaling | None = None) -> Tensor:
+    """Return the [width / 2] rotation speeds in radians per token (Su et al. 2021; Llama 3.1)."""
+    speeds = theta ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
+    if scaling is not None:
+        turns = scaling.original * speeds / (2 * math.pi)
+        blend = ((turns - scaling.low) / (scaling.high - scaling.low)).clamp(0, 1)
+        speeds = speeds / scaling.factor * (1 - blend) + speeds * blend
+    return speeds.float()
+
+
+class Rope:
+    """Cosines and sines of one forward pass, shared by all its blocks; each [B, T, 1, width]."""
+
+    def __init__(self, positions: Tensor, speeds: Tensor, dtype: torch.dtype) -> None:
+        angles = positions[..., None].float() * speeds.to(positions.device)
+        self.cos = torch.cat((angles.cos(),) * 2, dim=-1)[:, :, None].to(dtype)
+        self.sin = torch.cat((angles.sin(),) * 2, dim=-1)[:, :, None].to(dtype)
+
+
+def rotate(x: Tensor, rope: Rope) -> Tensor:
+    """Turn [B, T, heads, width] by its positions: dimension i pairs with dimension i + width / 2."""
+    left, right = x.chunk(2, dim=-1)
+    return x * rope.cos + torch.cat((-right, left), dim=-1) * rope.sin
