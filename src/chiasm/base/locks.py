@@ -13,7 +13,7 @@ _NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF)
 
 
 def _let_go_in_child() -> None:
-    """Close the locks in a forked worker, which else keeps them alive after its parent was killed."""
+    """Close them in a forked worker, which else keeps them alive when its parent was killed."""
     for descriptor in _held:
         with suppress(OSError):
             os.close(descriptor)
@@ -42,9 +42,10 @@ def release(descriptor: int) -> None:
 
 
 def try_lock(descriptor: int) -> bool | None:
-    """Lock an open file without waiting: True, or False when held elsewhere, or None when locks do not exist here.
+    """Lock an open file without waiting; True when it is ours now, False when held elsewhere.
 
-    Some network disks have no locks; callers then work unlocked, because refusing would help nobody.
+    None where locks do not exist (some network disks): callers then work unlocked, because
+    refusing would help nobody.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
