@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
 import pydantic
 import yaml
@@ -139,9 +139,9 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent):  # ten nested aliases can stand for 10^10 values
-            raise yaml.composer.ComposerError(
-                None, None, "aliases (*) are not used", event.start_mark
-            )
+            # The two kinds of mark, of the reader in Python and of that in C, have the same fields.
+            mark = cast("yaml.Mark", event.start_mark)
+            raise yaml.composer.ComposerError(None, None, _ALIAS, mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
