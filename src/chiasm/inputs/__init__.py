@@ -1,1 +1,68 @@
-"""Door plate: to be written by the owner of this room."""
+"""Words and pictures to numbers: the one road that training, evaluation, chat and server share.
+
+    messages ── message.py ──▶ Sample ── chat.py ──────▶ Rendered: ids, trained, pictures, seen ─┐
+                                 │        ├ chat_format.py (checked by template.py)              │
+                                 │        └ tokenizer.py                                         │
+                                 └─ Picture ── media.py ──▶ uint8 RGB ── image.py ──▶ pixels ────┤
+                                               └ worker.py: a child process under limits         │
+                                                                                     batch.py ◀──┘
+
+What may enter: `base`. What never happens here: text that becomes a control token, a mask found by
+searching strings, a picture decoded in the process that holds the model, a pickle.
+Importing this room, `message` or `media` does not import torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chiasm.base.doors import lazily
+
+if TYPE_CHECKING:
+    from chiasm.inputs.batch import Batch, pack, pad
+    from chiasm.inputs.chat import Rendered, Renderer
+    from chiasm.inputs.chat_format import ChatFormat
+    from chiasm.inputs.image import Transform
+    from chiasm.inputs.media import ImageDecoder, Limits, MediaError, read_picture
+    from chiasm.inputs.message import Message, Picture, Record, Sample, Text, parse_messages
+    from chiasm.inputs.tokenizer import Tokenizer
+
+_HOME = {
+    # what people say and show
+    **dict.fromkeys(
+        ("Message", "Picture", "Record", "Sample", "Text", "parse_messages"), "message"
+    ),
+    # words to ids
+    "Tokenizer": "tokenizer",
+    "ChatFormat": "chat_format",
+    **dict.fromkeys(("Rendered", "Renderer"), "chat"),
+    # pictures to pixels
+    **dict.fromkeys(("ImageDecoder", "Limits", "MediaError", "read_picture"), "media"),
+    "Transform": "image",
+    # both to what a model is called with
+    **dict.fromkeys(("Batch", "pack", "pad"), "batch"),
+}
+
+__all__ = [
+    "Batch",
+    "ChatFormat",
+    "ImageDecoder",
+    "Limits",
+    "MediaError",
+    "Message",
+    "Picture",
+    "Record",
+    "Rendered",
+    "Renderer",
+    "Sample",
+    "Text",
+    "Tokenizer",
+    "Transform",
+    "pack",
+    "pad",
+    "parse_messages",
+    "read_picture",
+]
+
+
+__getattr__ = lazily(__name__, _HOME)

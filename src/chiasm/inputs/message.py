@@ -1,0 +1,238 @@
+"""What people say and show: messages made of text and pictures, the one document of the house.
+
+    Sample ── messages ─┬─ Message "user" ────── Picture, Text "What is this?"
+                        └─ Message "assistant" ─ Text "A blue circle."
+
+Nothing here imports torch, so that programs which only move samples about start at once.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chiasm.base.errors import UserError, did_you_mean
+from chiasm.inputs.media import MediaError, read_picture
+
+ROLES = ("system", "user", "assistant")
+"""Who can speak."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """A piece of text; it never becomes a control token, whatever it says."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An encoded picture (JPEG, PNG, ...): its bytes, or the path of the file that holds them."""
+
+    data: bytes | None = field(default=None, repr=False)
+    path: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.data is None and self.path is None:
+            raise ValueError("a Picture needs data or a path")
+
+    def read(self) -> bytes:
+        """Return the encoded bytes; raises MediaError when the file cannot be read."""
+        return read_picture(self.path or "") if self.data is None else self.data
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of the encoded bytes, in hexadecimal: equal pictures have equal keys."""
+        return sha256(self.read()).hexdigest()
+
+    @property
+    def name(self) -> str:
+        """What error messages call this picture."""
+        return os.path.basename(self.path) if self.path else "The picture"
+
+
+Part: TypeAlias = Text | Picture
+
+
+@dataclass(frozen=True)
+class Message:
+    """What one speaker says: texts and pictures in their order."""
+
+    role: str
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A conversation, and a key that names it in reports."""
+
+    messages: tuple[Message, ...]
+    key: str = ""
+
+
+Record: TypeAlias = tuple[Sample, ...]
+"""Samples that share their pictures, such as several questions about one image."""
+
+
+def parse_messages(messages: Sequence[Mapping[str, Any]]) -> tuple[Message, ...]:
+    """Read OpenAI-style messages: dictionaries of `role` and `content`.
+
+    `content` is a string, or a list of parts: `{"type": "text", "text": ...}`,
+    `{"type": "image_url", "image_url": {"url": ...}}` or `{"type": "image", "image": ...}`, where
+    an image is a path, bytes, a PIL image or a data URL (`path` and `url` serve as names for
+    `image` too). Nothing is fetched and no file is opened here. Raises UserError.
+    """
+    if isinstance(messages, Mapping | str | bytes) or not isinstance(messages, Sequence):
+        raise UserError("Messages must be a list of {role, content} records.")
+    if not messages:
+        raise UserError("There are no messages: give at least one, such as a user's question.")
+    return tuple(_message(i, message) for i, message in enumerate(messages))
+
+
+def _message(i: int, message: Any) -> Message:
+    where = f"messages[{i}]"
+    fields = _fields(where, message, ("role", "content"), ("role", "content"))
+    role, content = fields["role"], fields["content"]
+    if role not in ROLES:
+        raise UserError(
+            f"{where}.role is {role!r}, but must be one of {', '.join(ROLES)}."
+            f"{did_you_mean(str(role), ROLES)}"
+        )
+    if isinstance(content, str):
+        return Message(role, (Text(content),))
+    if not isinstance(content, list | tuple):
+        raise UserError(f"{where}.content must be a string or a list of parts.")
+    return Message(role, tuple(_part(f"{where}.content[{j}]", p) for j, p in enumerate(content)))
+
+
+def _part(where: str, part: Any) -> Part:
+    if not isinstance(part, Mapping) or "type" not in part:
+        raise UserError(f'{where} must be a record with a "type": text, image_url or image.')
+    kind = part["type"]
+    if kind == "text":
+        text = _fields(where, part, ("type", "text"), ("text",))["text"]
+        if not isinstance(text, str):
+            raise UserError(f"{where}.text must be a string.")
+        return Text(text)
+    if kind == "image_url":
+        url = _fields(where, part, ("type", "image_url"), ("image_url",))["image_url"]
+        if isinstance(url, Mapping):
+            # `detail` asks other services for more or fewer tiles; here a picture has one size.
+            url = _fields(f"{where}.image_url", url, ("url", "detail"), ("url",))["url"]
+        return _picture(where, url)
+    if kind == "image":
+        fields = _fields(where, part, ("type", "image", "path", "url"), ())
+        values = [value for name, value in fields.items() if name != "type"]
+        if len(values) != 1:
+            raise UserError(f"{where} must hold exactly one of image, path and url.")
+        return _picture(where, values[0])
+    known = ("text", "image_url", "image")
+    raise UserError(
+        f"{where}.type is {kind!r}, but must be one of {', '.join(known)}."
+        f"{did_you_mean(str(kind), known)}"
+    )
+
+
+def _fields(
+    where: str, record: Any, known: tuple[str, ...], needed: tuple[str, ...]
+) -> Mapping[str, Any]:
+    """Check that a record has the needed names and no unknown one: nothing is silently ignored."""
+    if not isinstance(record, Mapping):
+        raise UserError(f"{where} must be a record with {' and '.join(needed)}.")
+    for name in record:
+        if name not in known:
+            raise UserError(
+                f"{where} has an unknown field {name!r}; known are {', '.join(known)}."
+                f"{did_you_mean(str(name), known)}"
+            )
+    for name in needed:
+        if name not in record:
+            raise UserError(f"{where} has no {name!r}.")
+    return record
+
+
+def _picture(where: str, value: Any) -> Picture:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return Picture(data=bytes(value))
+    if isinstance(value, os.PathLike):
+        return Picture(path=os.fspath(value))
+    if isinstance(value, str):
+        return _from_string(where, value)
+    from PIL import Image  # a program that only gives paths never pays for Pillow
+
+    if isinstance(value, Image.Image):
+        return Picture(data=_as_png(value))
+    raise UserError(
+        f"{where}: a picture must be a path, bytes, a PIL image or a data URL, "
+        f"not {type(value).__name__}."
+    )
+
+
+def _from_string(where: str, value: str) -> Picture:
+    scheme, colon, rest = value.partition(":")
+    if colon and scheme.lower() == "data":
+        return Picture(data=_from_data_url(where, rest))
+    if rest.startswith("//"):
+        raise UserError(
+            f"{where}: Chiasm fetches no picture from {scheme}:// addresses; "
+            "save it to a file and give the file's path, or give a data URL."
+        )
+    return Picture(path=value)
+
+
+def _from_data_url(where: str, rest: str) -> bytes:
+    """Decode what follows `data:`; the media type is not believed, the bytes tell."""
+    header, comma, body = rest.partition(",")
+    if not comma or not header.lower().endswith(";base64"):
+        raise UserError(f"{where}: a data URL must look like data:image/png;base64,....")
+    try:
+        return base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError):
+        raise UserError(f"{where}: the data URL does not hold valid base64.") from None
+
+
+_TO_PNG = {
+    **{mode: mode for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")},
+    **{mode: "RGB" for mode in ("CMYK", "YCbCr", "HSV", "RGBX")},
+    **{mode: "RGBA" for mode in ("PA", "RGBa")},
+}
+"""Pillow's modes whose range of brightness is fixed, and the mode that PNG keeps them in."""
+
+
+def _as_png(picture: Any) -> bytes:
+    """Encode a PIL image without loss, upright, so that it takes the same road as a file."""
+    from PIL import Image, ImageOps
+
+    try:
+        upright = ImageOps.exif_transpose(picture)
+        if upright.mode in ("I", "I;16B", "I;16L"):
+            upright = Image.fromarray(_sixteen_bits(np.asarray(upright)))
+        if upright.mode not in _TO_PNG:
+            raise UserError(
+                f'A PIL image of mode "{upright.mode}" has no fixed range of brightness; '
+                'convert it to "RGB" first.'
+            )
+        if upright.mode != _TO_PNG[upright.mode]:
+            upright = upright.convert(_TO_PNG[upright.mode])
+        buffer = io.BytesIO()
+        upright.save(buffer, "PNG", compress_level=1)
+    except (OSError, ValueError, SyntaxError, TypeError):
+        # Pillow opens files lazily: this may be the first time that the pixels are read.
+        raise MediaError("broken", "The PIL image") from None
+    return buffer.getvalue()
+
+
+def _sixteen_bits(grey: NDArray[Any]) -> NDArray[np.uint16]:
+    if grey.size and (grey.min() < 0 or grey.max() > 65535):
+        raise UserError('A PIL image of mode "I" must hold values from 0 to 65535.')
+    return grey.astype(np.uint16)

@@ -1,0 +1,247 @@
+"""A child process that does dangerous work under limits: a bad input costs one answer, not the run.
+
+    parent ── sizes │ JSON header │ raw bytes ──▶ child: limited memory, no files to write
+           ◀─ sizes │ JSON header │ raw bytes ──  killed when it is late
+
+No pickle: a child that an attacker has taken over can only answer wrong numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import select
+import signal
+import struct
+import subprocess
+import sys
+import time
+import warnings
+import weakref
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from chiasm.base.errors import UserError
+
+_SIZES = struct.Struct("<IQ")
+_MAX_HEADER = 4 << 20
+_START_SECONDS = 60.0
+_PIPE_BYTES = 1 << 20
+
+# Not `-m`: that would put the current folder first on the path, and a stray numpy.py there would be run.
+_START = (
+    "import sys; sys.path.insert(0, sys.argv[1]); import chiasm; del sys.path[0]; "
+    "from chiasm.inputs.worker import serve; serve(sys.argv[2], int(sys.argv[3]))"
+)
+"""The child takes this very package; its folder may not shadow the standard library for longer."""
+
+
+class WorkerStopped(Exception):
+    """The child ended, or answered nonsense, before it gave an answer."""
+
+
+class WorkerLate(Exception):
+    """The child did not answer in time, and was killed."""
+
+
+class Worker:
+    """One child process that answers requests with `module.answer(header, body)`.
+
+    `memory` is how many bytes of address space the work may take beyond what the idle child has.
+    Not thread-safe. After WorkerStopped or WorkerLate the process is gone.
+    """
+
+    def __init__(self, module: str, memory: int) -> None:
+        package_parent = str(Path(__file__).resolve().parents[2])
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _START, package_parent, module, str(memory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            # One thread: the pool of a BLAS would take a gigabyte of the child's address space.
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            # Ctrl-C is for the parent, which may want one more picture while it saves.
+            process_group=0,
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._pipes = (self._process.stdin, self._process.stdout)
+        self._to, self._from = (pipe.fileno() for pipe in self._pipes)
+        for fd in (self._to, self._from):
+            os.set_blocking(fd, False)
+            _widen(fd)
+        _ALIVE.add(self)
+        try:
+            self._receive(0, time.monotonic() + _START_SECONDS)
+        except BaseException as error:
+            self.close()
+            if not isinstance(error, WorkerStopped | WorkerLate):
+                raise
+            raise UserError(
+                "Chiasm could not start its worker process; see the lines above, and try again "
+                "when the machine has memory to spare."
+            ) from None
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    def alive(self) -> bool:
+        """Whether the child still runs."""
+        return self._process.poll() is None
+
+    def ask(
+        self, header: dict[str, Any], body: bytes, seconds: float, largest: int
+    ) -> tuple[dict[str, Any], memoryview]:
+        """Send a request and return the answer's header and body (at most `largest` bytes)."""
+        deadline = time.monotonic() + seconds
+        # The child has an alarm of its own, in case the parent dies while a decoder spins.
+        head = json.dumps({**header, "alarm": int(seconds) + 5}).encode()
+        try:
+            self._send(b"".join((_SIZES.pack(len(head), len(body)), head, body)), deadline)
+            return self._receive(largest, deadline)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the child and collect it; closing twice is harmless."""
+        _ALIVE.discard(self)
+        if self._process.returncode is None:
+            self._process.kill()
+            self._process.wait()
+        for pipe in self._pipes:
+            pipe.close()
+
+    def abandon(self) -> None:
+        """Let go of a child that belongs to the process we were forked from."""
+        self._process.returncode = 0  # not ours to wait for
+        for pipe in self._pipes:
+            pipe.close()
+
+    def _send(self, data: bytes, deadline: float) -> None:
+        left = memoryview(data)
+        while left:
+            try:
+                left = left[os.write(self._to, left) :]
+            except BlockingIOError:
+                self._wait(self._to, select.POLLOUT, deadline)
+            except OSError:
+                raise WorkerStopped from None
+
+    def _receive(self, largest: int, deadline: float) -> tuple[dict[str, Any], memoryview]:
+        sizes = self._read(_SIZES.size, deadline)
+        head, body = _SIZES.unpack(sizes)
+        if head > _MAX_HEADER or body > largest:
+            raise WorkerStopped
+        frame = self._read(head + body, deadline)
+        try:
+            header = json.loads(bytes(frame[:head]))
+        except ValueError:
+            raise WorkerStopped from None
+        if not isinstance(header, dict):
+            raise WorkerStopped
+        return header, frame[head:]
+
+    def _read(self, size: int, deadline: float) -> memoryview:
+        whole = memoryview(bytearray(size))
+        left = whole
+        while left:
+            self._wait(self._from, select.POLLIN, deadline)
+            try:
+                got = os.readv(self._from, [left])
+            except BlockingIOError:
+                continue
+            except OSError:
+                raise WorkerStopped from None
+            if not got:
+                raise WorkerStopped
+            left = left[got:]
+        return whole
+
+    def _wait(self, fd: int, event: int, deadline: float) -> None:
+        ready = select.poll()
+        ready.register(fd, event)
+        left = deadline - time.monotonic()
+        if left <= 0 or not ready.poll(left * 1000):
+            raise WorkerLate
+
+
+_ALIVE: weakref.WeakSet[Worker] = weakref.WeakSet()
+
+
+def _abandon_all() -> None:
+    for worker in list(_ALIVE):
+        worker.abandon()
+    _ALIVE.clear()
+
+
+# A forked process (a data loader's) must not hold the pipes of its parent's child: that child
+# would not notice the parent's end.
+os.register_at_fork(after_in_child=_abandon_all)
+
+
+def serve(module: str, memory: int) -> None:
+    """Run in the child: answer requests from standard input until it ends."""
+    answer: Callable[[dict[str, Any], memoryview], tuple[dict[str, Any], bytes]]
+    answer = import_module(module).answer
+    warnings.simplefilter("ignore")  # an environment that turns them into errors is not about us
+    # Whatever a library prints must not mix with the frames.
+    into, out = os.dup(0), os.dup(1)
+    _limit(memory)
+    _write(out, _SIZES.pack(2, 0) + b"{}")
+    with open(os.devnull, "r+b", buffering=0) as nothing:
+        for fd in (0, 1, 2):
+            os.dup2(nothing.fileno(), fd)
+    while (sizes := _read_exactly(into, _SIZES.size)) is not None:
+        head_size, body_size = _SIZES.unpack(sizes)
+        frame = _read_exactly(into, head_size + body_size)
+        if frame is None:
+            return
+        header = json.loads(bytes(frame[:head_size]))
+        signal.alarm(header["alarm"])
+        reply, body = answer(header, frame[head_size:])
+        del frame
+        signal.alarm(0)
+        head = json.dumps(reply).encode()
+        _write(out, b"".join((_SIZES.pack(len(head), len(body)), head, body)))
+
+
+def _limit(memory: int) -> None:
+    """Bound the address space; forbid core dumps, and any byte written to a file."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    if sys.platform == "linux":
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        most = pages * resource.getpagesize() + memory
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def _widen(pipe: int) -> None:
+    """Let a pipe hold a whole small picture: a matter of speed only."""
+    if sys.platform == "linux":
+        import fcntl
+
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+
+def _read_exactly(fd: int, size: int) -> memoryview | None:
+    whole = memoryview(bytearray(size))
+    left = whole
+    while left:
+        got = os.readv(fd, [left])
+        if not got:
+            return None
+        left = left[got:]
+    return whole
+
+
+def _write(fd: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(fd, left) :]
