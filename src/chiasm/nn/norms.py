@@ -1,4 +1,4 @@
-"""Normalisations that reduce in fp32 and answer in the type of their input."""
+"""Normalisations that reduce in fp32 (fp64 stays fp64) and answer in the type of their input."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = x.float()
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
         scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
         return (wide * scale).to(x.dtype) * self.weight.to(x.dtype)
 
