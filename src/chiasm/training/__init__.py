@@ -1,1 +1,40 @@
-"""Door plate: to be written by the owner of this room."""
+"""training: how a model learns. The one loop, what it minimises, and who learns how fast.
+
+    loader.parts(step) ─► objective.loss(model, part) = a sum ─► / the step's count ─► backward
+                                                                      │
+    checkpoints, metrics, samples ◄── observers(facts) ◄── optimizer ◄┘ gradient clipped
+
+May enter: objectives, optimisers, schedules, the loop. Must stay outside: models (they are handed in by a
+recipe), data sources, generation (an observer brings it).
+"""
+
+from chiasm.base.doors import lazily
+
+__all__ = [  # noqa: F822 - resolved by __getattr__
+    "Facts",
+    "Learner",
+    "Loader",
+    "Looking",
+    "NextToken",
+    "Objective",
+    "Rate",
+    "Schedule",
+    "TrainSettings",
+    "Trainer",
+]
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "Facts": "trainer",
+        "Learner": "optim",
+        "Loader": "trainer",
+        "Looking": "looking",
+        "NextToken": "next_token",
+        "Objective": "objective",
+        "Rate": "settings",
+        "Schedule": "settings",
+        "TrainSettings": "settings",
+        "Trainer": "trainer",
+    },
+)

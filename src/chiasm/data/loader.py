@@ -1,0 +1,134 @@
+"""Which samples a step sees, as a pure function of the seed and the step.
+
+    step ──► records of the step ──► questions of each record ──► rendered ──► packed micro-batches
+             a permutation of          a rotation through a          refused and counted
+             the epoch (seed, epoch)   shuffle (seed, record)        when they do not fit
+
+No state but the step: a run that resumes at step N sees exactly what it would have seen.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+from torch import Tensor
+
+from chiasm.base.errors import UserError
+from chiasm.data.settings import LoadSettings
+from chiasm.data.sources import BadSample, Source
+from chiasm.inputs.batch import Batch, pack
+from chiasm.inputs.chat import Rendered, Renderer
+from chiasm.inputs.media import MediaError
+from chiasm.inputs.message import Picture, Sample
+
+
+class PackingLoader:
+    """Packs a source into micro-batches, one step ahead of the model.
+
+    A sample that cannot be used is refused with its reason, counted and reported through `refused`; it is
+    never replaced by another one.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        renderer: Renderer,
+        pixels_of: Callable[[Picture], Tensor],
+        settings: LoadSettings,
+        *,
+        share: bool,
+        refused: Callable[[str, str], None] = lambda key, reason: None,
+    ) -> None:
+        if not len(source):
+            raise UserError(f"The data source {source.name} holds no record.")
+        self.source, self.renderer, self.pixels_of = source, renderer, pixels_of
+        self.settings, self.share, self.refused = settings, share, refused
+        self.used = 0
+        self.skipped: Counter[str] = Counter()
+        self._order = lru_cache(maxsize=2)(self._permutation)
+
+    def record(self) -> dict[str, Any]:
+        """Samples used and refused so far, for the checkpoint."""
+        return {"used": self.used, "skipped": dict(self.skipped)}
+
+    def restore(self, record: dict[str, Any]) -> None:
+        """Take back what `record` gave."""
+        self.used, self.skipped = record["used"], Counter(record["skipped"])
+
+    def stream(self, start: int, stop: int) -> Iterator[list[Batch]]:
+        """The micro-batches of steps start … stop - 1; the next step is prepared while one is used."""
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader") as worker:
+            ahead = worker.submit(self.parts, start) if start < stop else None
+            for step in range(start, stop):
+                parts, used, skipped = ahead.result()
+                ahead = worker.submit(self.parts, step + 1) if step + 1 < stop else None
+                self._count(used, skipped)
+                yield parts
+
+    def parts(self, step: int) -> tuple[list[Batch], int, list[tuple[str, str]]]:
+        """The micro-batches of a 0-based step, how many samples they hold, and (key, reason) refused."""
+        rendered: list[list[Rendered]] = []
+        skipped: list[tuple[str, str]] = []
+        for place in range(step * self.settings.records, (step + 1) * self.settings.records):
+            kept = [self._render(sample, skipped) for sample in self._samples(place, skipped)]
+            rendered.append([sample for sample in kept if sample is not None])
+        share = -(-len(rendered) // self.settings.parts)
+        lots = (rendered[i : i + share] for i in range(0, len(rendered), share))
+        flat = [[sample for record in lot for sample in record] for lot in lots]
+        batches = [pack(lot, self.pixels_of, self.share) for lot in flat if lot]
+        return batches, sum(map(len, rendered)), skipped
+
+    def _samples(self, place: int, skipped: list[tuple[str, str]]) -> Sequence[Sample]:
+        """The questions of the record at a place of the endless order."""
+        epoch, index = divmod(place, len(self.source))
+        number = self._order(epoch)[index]
+        try:
+            record = self.source[number]
+        except BadSample as error:
+            skipped.append((f"{self.source.name}/{number}", str(error)))
+            return ()
+        order = list(range(len(record)))
+        random.Random(f"{self.settings.seed}/{number}").shuffle(order)
+        first = epoch * self.settings.questions
+        count = min(self.settings.questions, len(record))
+        return [record[order[(first + i) % len(record)]] for i in range(count)]
+
+    def _permutation(self, epoch: int) -> list[int]:
+        order = list(range(len(self.source)))
+        random.Random(f"{self.settings.seed}/epoch/{epoch}").shuffle(order)
+        return order
+
+    def _render(self, sample: Sample, skipped: list[tuple[str, str]]) -> Rendered | None:
+        """Render a sample and prove that its pictures decode, or say why not."""
+        try:
+            rendered = self.renderer.render(sample)
+            for picture in rendered.pictures:
+                self.pixels_of(picture)
+        except MediaError as error:
+            skipped.append((sample.key, error.reason))
+            return None
+        if len(rendered.ids) > self.settings.max_tokens:
+            skipped.append((sample.key, "too_long"))
+            return None
+        if not any(rendered.trained):
+            skipped.append((sample.key, "no_target"))
+            return None
+        return rendered
+
+    def _count(self, used: int, skipped: list[tuple[str, str]]) -> None:
+        self.used += used
+        for key, reason in skipped:
+            self.skipped[reason] += 1
+            self.refused(key, reason)
+        lost = sum(self.skipped.values())
+        if lost > max(10, self.settings.max_skipped * (self.used + lost)):
+            reasons = ", ".join(f"{count} {reason}" for reason, count in self.skipped.most_common())
+            raise UserError(
+                f"{lost} of {self.used + lost} samples of {self.source.name} were refused ({reasons}): mend "
+                "the data, or raise `data.max_skipped`. Each one is named in skipped.jsonl."
+            )

@@ -1,0 +1,22 @@
+"""What can be chosen about the data of a run; readable without torch, for the command line's help."""
+
+from __future__ import annotations
+
+from chiasm.base.config import Settings
+
+
+class LoadSettings(Settings):
+    """How much a step sees."""
+
+    records: int = 8
+    """Records (samples that share their pictures) per step."""
+    questions: int = 8
+    """Samples taken from a record each time it is seen; the next ones when it is seen again."""
+    parts: int = 1
+    """Micro-batches that a step is cut into."""
+    max_tokens: int = 1024
+    """A longer sample is refused and counted, never cut."""
+    max_skipped: float = 0.01
+    """The run stops when a larger share of its samples was refused."""
+    seed: int = 0
+    """Decides the order and nothing else."""

@@ -1,0 +1,80 @@
+"""What can be chosen about a run: the whole record of it, typed and strict."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from chiasm.base.config import Settings
+from chiasm.data.settings import LoadSettings
+from chiasm.training.settings import Schedule, Table, TrainSettings
+
+
+class CrossedShape(Settings):
+    """Cross-attention: blocks of their own look at the picture between the language model's blocks."""
+
+    kind: Literal["crossed"] = "crossed"
+    """The architecture's name."""
+    taps: tuple[str, ...] = ("final",)
+    """Layers of the encoder that are read: block.N (what enters block N), last, final."""
+    crosses: int = 8
+    """How many cross blocks, spread over the depth by Meta's schedule."""
+
+
+class PrefixShape(Settings):
+    """Unified embedding: the picture's vectors stand in the text as tokens."""
+
+    kind: Literal["prefix"] = "prefix"
+    """The architecture's name."""
+    taps: tuple[str, ...] = ("final",)
+    """Layers of the encoder that are read: block.N (what enters block N), last, final."""
+    squares: int = 1
+    """Merge squares x squares neighbouring patches into one vector."""
+
+
+class ModelSettings(Settings):
+    """Which parts are composed, and how."""
+
+    decoder: str = "smollm2-135m-instruct"
+    """The language model: a built-in name, or a folder in transformers' layout."""
+    encoder: str = "clip-vit-base-patch16"
+    """The eyes: a built-in name, or a folder in transformers' layout."""
+    shape: Annotated[CrossedShape | PrefixShape, Field(discriminator="kind")] = CrossedShape()
+    """How the two are joined."""
+    image_size: int = 224
+    """Pictures are fitted into a square of this side, in pixels; the position grid is resampled to it."""
+    fit: Literal["pad", "crop", "stretch"] = "pad"
+    """How a picture that is not square fits."""
+    system: str | None = None
+    """System message of conversations that bring none: text, or null for none at all."""
+
+
+class DataSettings(Settings):
+    """What is learned from."""
+
+    source: str = "easy-vqa"
+    """A built-in collection, a folder of pictures with captions or questions, or a Parquet file."""
+    load: LoadSettings = LoadSettings()
+    """How much a step sees."""
+
+
+class Run(Settings):
+    """Everything that decides what a run does."""
+
+    name: str
+    """The run's folder is runs/NAME."""
+    model: ModelSettings = ModelSettings()
+    """Which parts are composed, and how."""
+    data: DataSettings = DataSettings()
+    """What is learned from."""
+    learn: Table
+    """Who learns, and how fast: (pattern of names, rate); the first match wins, null freezes."""
+    schedule: Schedule = Schedule()
+    """When the rates are at their peak."""
+    train: TrainSettings
+    """How long the run is, and what it does on its way."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """What activations and frozen weights are computed in; learning weights are always float32."""
+    seed: int = 0
+    """Decides the new parts' first weights."""

@@ -1,0 +1,91 @@
+"""Who learns, how fast, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+
+import torch
+from torch import Tensor, nn
+
+from chiasm.base.errors import UserError
+from chiasm.training.settings import Rate, Schedule, Table
+
+
+class Learner:
+    """AdamW over the parameters that the table lets learn; all others are frozen.
+
+    Learning parameters are kept in fp32 whatever the model computes in (bf16 loses updates smaller
+    than 1/256 of a weight). Raises UserError when the table leaves a parameter uncovered or a row
+    matches nothing.
+    """
+
+    def __init__(self, model: nn.Module, table: Table, schedule: Schedule, steps: int) -> None:
+        self.schedule, self.steps = schedule, steps
+        self.rates = assign(model, table)
+        self.parameters = dict(model.named_parameters())
+        for name, parameter in self.parameters.items():
+            parameter.requires_grad_(self.rates[name] is not None)
+            if self.rates[name] is not None and parameter.dtype in (torch.bfloat16, torch.float16):
+                parameter.data = parameter.data.float()
+        self.learning = {n: p for n, p in self.parameters.items() if self.rates[n] is not None}
+        self.optimizer = torch.optim.AdamW(self._groups(), lr=0.0, betas=(0.9, 0.95), fused=True)
+
+    def _groups(self) -> list[dict]:
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        for name, parameter in self.learning.items():
+            rate = self.rates[name]
+            decay = rate.decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((rate.peak, decay), []).append(parameter)
+        return [
+            {"params": parameters, "peak": peak, "weight_decay": decay}
+            for (peak, decay), parameters in groups.items()
+        ]
+
+    def step(self, step: int) -> float:
+        """Apply the gradients at a 0-based step and clear them; return the schedule's factor."""
+        factor = self.schedule.factor(step, self.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * factor
+        self.optimizer.step()
+        self.clear()
+        return factor
+
+    def clear(self) -> None:
+        """Forget the gradients."""
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def state(self) -> dict[str, Tensor]:
+        """The optimizer's memory as named tensors, e.g. "crosses.0.attn_gate/exp_avg"."""
+        return {
+            f"{name}/{key}": value
+            for name, parameter in self.learning.items()
+            for key, value in self.optimizer.state.get(parameter, {}).items()
+        }
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take back what `state` gave."""
+        for name, parameter in self.learning.items():
+            prefix = f"{name}/"
+            held = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            if held:
+                self.optimizer.state[parameter] = {k: v.clone() for k, v in held.items()}
+
+
+def assign(model: nn.Module, table: Table) -> dict[str, Rate | None]:
+    """Return each parameter's rate by the first row whose pattern matches its name."""
+    rates: dict[str, Rate | None] = {}
+    unused = [pattern for pattern, _ in table]
+    for name, _ in model.named_parameters():
+        row = next((row for row in table if fnmatchcase(name, row[0])), None)
+        if row is None:
+            raise UserError(
+                f"No row of `learn` says whether {name} learns; add one, "
+                f'for example ("{name.split(".")[0]}.*", null) to freeze it.'
+            )
+        rates[name] = row[1]
+        if row[0] in unused:
+            unused.remove(row[0])
+    if unused:
+        raise UserError(f'The pattern "{unused[0]}" of `learn` matches no parameter; remove or mend it.')
+    return rates

@@ -1,0 +1,55 @@
+"""What can be chosen about a training run; readable without torch, for the command line's help."""
+
+from __future__ import annotations
+
+import math
+
+from chiasm.base.config import Settings
+
+
+class Rate(Settings):
+    """How fast a part learns."""
+
+    peak: float
+    """Highest learning rate, reached after the warm-up."""
+    decay: float = 0.0
+    """Weight decay of AdamW, on matrices only: gains, biases and gates are never decayed."""
+
+
+Table = tuple[tuple[str, Rate | None], ...]
+"""Rows (pattern, rate): the first pattern that a parameter's name matches decides; None freezes it."""
+
+
+class Schedule(Settings):
+    """Linear warm-up, then a cosine down to `floor` times the peak."""
+
+    warmup: int = 0
+    """Steps until the peak."""
+    floor: float = 0.0
+    """Where the cosine ends, as a fraction of the peak."""
+
+    def factor(self, step: int, steps: int) -> float:
+        """Fraction of the peak at a 0-based step of `steps`: a function of the step alone."""
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        done = (step - self.warmup) / max(1, steps - self.warmup)
+        return self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+class TrainSettings(Settings):
+    """How long a run is, and what it does on its way."""
+
+    steps: int
+    """Optimizer steps of the whole run."""
+    clip: float = 1.0
+    """The gradient's norm is cut to this."""
+    save_every: int = 100
+    """Steps between checkpoints; the last step always saves."""
+    keep: int = 2
+    """How many checkpoints stay on disk."""
+    look_every: int = 50
+    """Steps between readings of the looking meter; 0 switches it off."""
+    sample_every: int = 100
+    """Steps between answers about sample pictures; 0 switches them off."""
+    patience: int = 5
+    """Steps in a row whose gradient is not finite before the run stops."""
