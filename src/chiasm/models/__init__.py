@@ -35,8 +35,9 @@ __all__ = [
 ]
 
 
-def compose(config: CrossedConfig | PrefixConfig | DecoderConfig) -> Crossed | Prefix | Decoder:
-    """Build the module that a configuration describes."""
-    if isinstance(config, CrossedConfig):
-        return Crossed(config)
-    return Prefix(config) if isinstance(config, PrefixConfig) else Decoder(config)
+def compose(
+    config: CrossedConfig | PrefixConfig, decoder: Decoder | None = None, encoder: ViT | None = None
+) -> Crossed | Prefix:
+    """Join a decoder and an encoder, built ones or new ones, as the configuration says."""
+    joined = Crossed if isinstance(config, CrossedConfig) else Prefix
+    return joined(config, decoder, encoder)

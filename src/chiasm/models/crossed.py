@@ -59,12 +59,15 @@ def fusion_schedule(depth: int, crosses: int) -> tuple[int, ...]:
 class Crossed(nn.Module):
     """Llama 3.2 Vision's architecture over any decoder and encoder (Llama 3 herd of models, 7.2)."""
 
-    def __init__(self, config: CrossedConfig) -> None:
+    def __init__(
+        self, config: CrossedConfig, decoder: Decoder | None = None, encoder: ViT | None = None
+    ) -> None:
+        """Join a decoder and an encoder that are already built, or build new ones in their stead."""
         super().__init__()
         self.config = c = config
         d = c.decoder
-        self.decoder = Decoder(d)
-        self.encoder = ViT(c.encoder)
+        self.decoder = Decoder(d) if decoder is None else decoder
+        self.encoder = ViT(c.encoder) if encoder is None else encoder
         self.projector = Projector(c.projector, c.encoder.width, d.width)
         self.schedule = fusion_schedule(d.depth, c.crosses)
         sizes = (d.width, d.heads, d.kv_heads, d.head_width, d.hidden, d.norm_eps)

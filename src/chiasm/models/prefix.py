@@ -42,11 +42,14 @@ class PrefixConfig(Settings):
 class Prefix(nn.Module):
     """LLaVA's architecture over any decoder and encoder (Liu et al. 2023)."""
 
-    def __init__(self, config: PrefixConfig) -> None:
+    def __init__(
+        self, config: PrefixConfig, decoder: Decoder | None = None, encoder: ViT | None = None
+    ) -> None:
+        """Join a decoder and an encoder that are already built, or build new ones in their stead."""
         super().__init__()
         self.config = c = config
-        self.decoder = Decoder(c.decoder)
-        self.encoder = ViT(c.encoder)
+        self.decoder = Decoder(c.decoder) if decoder is None else decoder
+        self.encoder = ViT(c.encoder) if encoder is None else encoder
         self.projector = Projector(c.projector, c.encoder.width, c.decoder.width)
         self.extra = nn.Embedding(c.extra_tokens, c.decoder.width)
         nn.init.normal_(self.extra.weight, std=c.decoder.width**-0.5)

@@ -39,7 +39,7 @@ class Projector(nn.Module):
         self.width = width
         merged = width * len(config.taps) * config.squares**2
         self.norms = nn.ModuleList(LayerNorm(width, 1e-5) for _ in config.taps if config.norm)
-        self.map = Linear(merged, out) if config.kind == "linear" else MLP(merged, out, "gelu")
+        self.map = Linear(merged, out) if config.kind == "linear" else MLP(merged, out, "gelu", out)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.config.norm:

@@ -22,13 +22,14 @@ class Learner:
 
     def __init__(self, model: nn.Module, table: Table, schedule: Schedule, steps: int) -> None:
         self.schedule, self.steps = schedule, steps
-        self.rates = assign(model, table)
+        self.rows = assign(model, table)
         self.parameters = dict(model.named_parameters())
+        self.rates = {name: rate for name, (_, rate) in self.rows.items() if rate is not None}
         for name, parameter in self.parameters.items():
-            parameter.requires_grad_(self.rates[name] is not None)
-            if self.rates[name] is not None and parameter.dtype in (torch.bfloat16, torch.float16):
+            parameter.requires_grad_(name in self.rates)
+            if name in self.rates and parameter.dtype in (torch.bfloat16, torch.float16):
                 parameter.data = parameter.data.float()
-        self.learning = {n: p for n, p in self.parameters.items() if self.rates[n] is not None}
+        self.learning = {name: self.parameters[name] for name in self.rates}
         self.optimizer = torch.optim.AdamW(self._groups(), lr=0.0, betas=(0.9, 0.95), fused=True)
 
     def _groups(self) -> list[dict]:
@@ -72,9 +73,9 @@ class Learner:
                 self.optimizer.state[parameter] = {k: v.clone() for k, v in held.items()}
 
 
-def assign(model: nn.Module, table: Table) -> dict[str, Rate | None]:
-    """Return each parameter's rate by the first row whose pattern matches its name."""
-    rates: dict[str, Rate | None] = {}
+def assign(model: nn.Module, table: Table) -> dict[str, tuple[str, Rate | None]]:
+    """Return, for each parameter, the first row whose pattern matches its name."""
+    rows: dict[str, tuple[str, Rate | None]] = {}
     unused = [pattern for pattern, _ in table]
     for name, _ in model.named_parameters():
         row = next((row for row in table if fnmatchcase(name, row[0])), None)
@@ -83,9 +84,9 @@ def assign(model: nn.Module, table: Table) -> dict[str, Rate | None]:
                 f"No row of `learn` says whether {name} learns; add one, "
                 f'for example ("{name.split(".")[0]}.*", null) to freeze it.'
             )
-        rates[name] = row[1]
+        rows[name] = row
         if row[0] in unused:
             unused.remove(row[0])
     if unused:
         raise UserError(f'The pattern "{unused[0]}" of `learn` matches no parameter; remove or mend it.')
-    return rates
+    return rows

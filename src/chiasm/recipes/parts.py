@@ -1,0 +1,92 @@
+"""From names of parts to a composed model and the processor that feeds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from chiasm.base.errors import UserError, did_you_mean
+from chiasm.checkpoint.builtin import PARTS, pull
+from chiasm.checkpoint.folder import load_decoder, load_vit
+from chiasm.checkpoint.weights import Provenance
+from chiasm.inputs.chat_format import ChatFormat
+from chiasm.inputs.image import Transform
+from chiasm.inputs.processor import Processor
+from chiasm.inputs.tokenizer import Tokenizer
+from chiasm.models import CrossedConfig, DecoderConfig, PrefixConfig, ProjectorConfig, ViTConfig, compose
+from chiasm.recipes.settings import CrossedShape, ModelSettings
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A composed model, what feeds it, and where its tensors came from."""
+
+    model: nn.Module
+    processor: Processor
+    provenance: dict[str, Provenance]
+    """By part: "decoder", "encoder"; every other tensor is new."""
+
+
+def part_folder(name: str, say: Say) -> Path:
+    """Return the folder of a part: a built-in name is fetched once, a path is taken as it is."""
+    if name in PARTS:
+        return pull(name, say)
+    if Path(name).exists():
+        return Path(name)
+    raise UserError(
+        f'There is neither a folder nor a built-in part called "{name}".{did_you_mean(name, PARTS)} '
+        f"Built in are {', '.join(sorted(PARTS))}."
+    )
+
+
+def assemble(settings: ModelSettings, dtype: torch.dtype, seed: int, say: Say) -> Assembled:
+    """Load both parts in `dtype`, join them by new parts in fp32 drawn from `seed`."""
+    home = part_folder(settings.decoder, say)
+    decoder, words = load_decoder(home, dtype)
+    encoder, eyes = load_vit(part_folder(settings.encoder, say), dtype)
+    config = shape_config(settings, decoder.config, encoder.config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = compose(config, decoder, encoder)
+    processor = make_processor(home, config, settings)
+    return Assembled(model.eval(), processor, {"decoder": words, "encoder": eyes})
+
+
+def shape_config(
+    settings: ModelSettings, decoder: DecoderConfig, encoder: ViTConfig
+) -> CrossedConfig | PrefixConfig:
+    """The model's configuration that the settings and the parts' sizes give."""
+    shape = settings.shape
+    if settings.image_size % encoder.patch:
+        raise UserError(
+            f"`model.image_size` is {settings.image_size}, but must be a multiple of the encoder's "
+            f"patch of {encoder.patch} pixels."
+        )
+    if isinstance(shape, CrossedShape):
+        projector = ProjectorConfig(taps=shape.taps)
+        return CrossedConfig(
+            decoder=decoder, encoder=encoder, projector=projector, crosses=shape.crosses
+        )
+    projector = ProjectorConfig(taps=shape.taps, kind="mlp", cls=False, squares=shape.squares)
+    return PrefixConfig(decoder=decoder, encoder=encoder, projector=projector)
+
+
+def make_processor(
+    home: Path, config: CrossedConfig | PrefixConfig, settings: ModelSettings
+) -> Processor:
+    """The processor of a composed model: the language model's words, the settings' pictures."""
+    return Processor(
+        Tokenizer.load(home),
+        ChatFormat.load(home),
+        Transform(size=settings.image_size, fit=settings.fit),
+        image_token=config.image_token,
+        places=config.places(settings.image_size),
+        share=isinstance(config, CrossedConfig),
+        default_system=settings.system,
+    )
