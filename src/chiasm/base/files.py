@@ -96,10 +96,11 @@ def _errno_of(error: BaseException) -> int | None:
 
 
 @contextmanager
-def write_errors(path: Path, only_writing: bool = False) -> Iterator[None]:
+def write_errors(path: Path, inside: Path | None = None) -> Iterator[None]:
     """Turn the system's errors of the body into one UserError that names `path`.
 
-    With `only_writing`, just those that reading cannot cause (full or read-only disk, limits).
+    With `inside`, the body may fail to read, too: then only errors about files in that folder
+    count, and those that reading cannot cause (full or read-only disk, limits).
     """
     try:
         yield
@@ -107,10 +108,17 @@ def write_errors(path: Path, only_writing: bool = False) -> Iterator[None]:
         raise
     except Exception as error:
         number = _errno_of(error)
-        if number is None or (only_writing and number not in _ONLY_WRITING):
+        if number is None or (inside is not None and not _is_of_writing(error, number, inside)):
             raise
         reason = _REASONS.get(number, f"{os.strerror(number)}.")
         raise UserError(f"Cannot write {path}: {reason}") from error
+
+
+def _is_of_writing(error: BaseException, number: int, inside: Path) -> bool:
+    named = error.filename if isinstance(error, OSError) else None
+    return number in _ONLY_WRITING or (
+        number in _REASONS and named is not None and Path(os.fsdecode(named)).is_relative_to(inside)
+    )
 
 
 def cache_dir() -> Path:
@@ -149,12 +157,16 @@ def write_file(path: Path, parts: Iterable[Bytes]) -> tuple[int, str]:
     """Write a new file from its parts and return its length in bytes and its SHA-256.
 
     It is not durable yet: use it inside `atomic_directory`, which sees to that.
+    Errors: OSError that names the file, from which `atomic_directory` makes a UserError.
     """
-    descriptor = disk.create(path)
     try:
-        return _fill(descriptor, parts)
-    finally:
-        os.close(descriptor)
+        descriptor = disk.create(path)
+        try:
+            return _fill(descriptor, parts)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _fill(descriptor: int, parts: Iterable[Bytes]) -> tuple[int, str]:
@@ -202,7 +214,7 @@ def atomic_directory(path: Path, replace: bool = False) -> Iterator[Path]:
         make_folders(path.parent)
         temporary, held = _temporary(path, _made_and_open)
     try:
-        with write_errors(path, only_writing=True):
+        with write_errors(path, inside=temporary):
             yield temporary
         with write_errors(path):
             _sync_tree(temporary)
@@ -374,4 +386,4 @@ def locked(path: Path, say: Callable[[str], object] = print) -> Iterator[None]:
         if not told and time.monotonic() - started > 2.0:
             say(f"Waiting for process {holder}, which is working on {path}.")
             told = True
-        time.sleep(0.1)
+        time.sleep(0.05)
