@@ -1,1 +1,8 @@
-"""Door plate: to be written by the owner of this room."""
+"""families: one table of weight names per model family, read in both directions.
+
+    transformers' names ──►  llama.table()  ──► ours        config.json ──► read_config ──► Settings
+    GGUF's names        ──►  clip.table()   ◄── ours        config.json ◄── write_config ◄─ Settings
+
+May enter: names, settings, orders of rows. Must stay outside: reading and writing of files. What a
+family has and our model has not is declared in its table and counted; nothing else passes.
+"""
