@@ -90,7 +90,7 @@ class PackingLoader:
         try:
             record = self.source[number]
         except BadSample as error:
-            skipped.append((f"{self.source.name}/{number}", str(error)))
+            skipped.append((f"{self.source.name}/{number}", error.reason))
             return ()
         order = list(range(len(record)))
         random.Random(f"{self.settings.seed}/{number}").shuffle(order)

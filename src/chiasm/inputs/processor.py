@@ -42,7 +42,12 @@ class Processor:
         share: bool = True,
         default_system: DefaultSystem = "template",
     ) -> None:
-        self.tokenizer, self.format, self.transform, self.share = tokenizer, format, transform, share
+        self.tokenizer, self.format, self.transform, self.share = (
+            tokenizer,
+            format,
+            transform,
+            share,
+        )
         self.renderer = Renderer(tokenizer, format, image_token, places, default_system)
         self.decoder = ImageDecoder()
         self._pixels: OrderedDict[str, Tensor] = OrderedDict()

@@ -1,1 +1,14 @@
-"""Door plate: to be written by the owner of this room."""
+"""recipes: the only place with hyper-parameters, and where models, data and training meet.
+
+    book.recipe("first_light") ─► Run (settings)         first_light.py, settings.py, book.py
+                                    │
+             parts.assemble ◄───────┼───────► materials.materials
+          decoder + eyes + new parts│           taught and held-out samples
+                                    ▼
+                              run.train ─► runs/NAME/{run.json, metrics.jsonl, checkpoints, model}
+                                    │
+                     loading.load ◄─┘ ─► answering.answerer ─► chat, evaluation, samples
+
+May enter: choices, and the straight lines that join rooms. Must stay outside: how anything is computed.
+Names are imported from their files: reading a recipe must not wake torch.
+"""

@@ -34,11 +34,15 @@ class Look:
     def __call__(self, trainer: Trainer, facts: Facts) -> None:
         if self.every and (facts.step % self.every == 0 or facts.step == trainer.settings.steps):
             losses = self.meter.measure(trainer.model)
-            facts.more |= {f"look/{name}": loss for name, loss in losses.items()} | gates(trainer.model)
+            facts.more |= {f"look/{name}": loss for name, loss in losses.items()} | gates(
+                trainer.model
+            )
             shown = "  ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
             say(f"step {facts.step}: looking meter, loss with the picture: {shown}")
             if facts.step * 2 > trainer.settings.steps and losses["blank"] < losses["right"] + 0.02:
-                say("Warning: a blank picture serves this model as well as the right one; it does not look.")
+                say(
+                    "Warning: a blank picture serves this model as well as the right one; it does not look."
+                )
 
 
 @dataclass

@@ -9,15 +9,22 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from chiasm.base.errors import UserError, did_you_mean
-from chiasm.checkpoint.builtin import PARTS, pull
+from chiasm.base.errors import UserError
+from chiasm.checkpoint.composed import part_home
 from chiasm.checkpoint.folder import load_decoder, load_vit
 from chiasm.checkpoint.weights import Provenance
 from chiasm.inputs.chat_format import ChatFormat
 from chiasm.inputs.image import Transform
 from chiasm.inputs.processor import Processor
 from chiasm.inputs.tokenizer import Tokenizer
-from chiasm.models import CrossedConfig, DecoderConfig, PrefixConfig, ProjectorConfig, ViTConfig, compose
+from chiasm.models import (
+    CrossedConfig,
+    DecoderConfig,
+    PrefixConfig,
+    ProjectorConfig,
+    ViTConfig,
+    compose,
+)
 from chiasm.recipes.settings import CrossedShape, ModelSettings
 
 Say = Callable[[str], None]
@@ -33,23 +40,11 @@ class Assembled:
     """By part: "decoder", "encoder"; every other tensor is new."""
 
 
-def part_folder(name: str, say: Say) -> Path:
-    """Return the folder of a part: a built-in name is fetched once, a path is taken as it is."""
-    if name in PARTS:
-        return pull(name, say)
-    if Path(name).exists():
-        return Path(name)
-    raise UserError(
-        f'There is neither a folder nor a built-in part called "{name}".{did_you_mean(name, PARTS)} '
-        f"Built in are {', '.join(sorted(PARTS))}."
-    )
-
-
 def assemble(settings: ModelSettings, dtype: torch.dtype, seed: int, say: Say) -> Assembled:
     """Load both parts in `dtype`, join them by new parts in fp32 drawn from `seed`."""
-    home = part_folder(settings.decoder, say)
+    home = part_home(settings.decoder, say)
     decoder, words = load_decoder(home, dtype)
-    encoder, eyes = load_vit(part_folder(settings.encoder, say), dtype)
+    encoder, eyes = load_vit(part_home(settings.encoder, say), dtype)
     config = shape_config(settings, decoder.config, encoder.config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -23,13 +23,13 @@ from chiasm.base import log
 from chiasm.base.config import as_record, differences, from_record
 from chiasm.base.device import pick_device, pick_dtype, reason
 from chiasm.base.errors import UserError
-from chiasm.base.files import sha256_file, write_atomic
+from chiasm.base.files import write_atomic
 from chiasm.checkpoint.state import run_lock
 from chiasm.data.loader import PackingLoader
 from chiasm.data.sources import Source
 from chiasm.inputs.batch import pack
 from chiasm.recipes.answering import answerer
-from chiasm.recipes.loading import save_composed
+from chiasm.recipes.loading import save_trained
 from chiasm.recipes.materials import materials
 from chiasm.recipes.observers import Ledger, Log, Look, Speak
 from chiasm.recipes.parts import Assembled, assemble
@@ -70,7 +70,7 @@ def train(run: Run, root: Path = Path("runs")) -> Outcome:
         with prepared(run, folder) as (trainer, assembled):
             finished = trainer.fit()
             if finished:
-                save_composed(assembled, folder / "model", {"run": run.name, "steps": trainer.step})
+                save_trained(assembled, run, folder / "model", {"run": run.name, "steps": trainer.step})
             return Outcome(folder, trainer.step, finished)
 
 
@@ -140,7 +140,9 @@ def check_same(folder: Path, run: Run) -> None:
     try:
         began = from_record(Run, json.loads(path.read_text())["settings"], str(path))
     except (ValueError, KeyError) as error:
-        raise UserError(f"{path} is damaged ({error}); give another --name, or remove {folder}.") from None
+        raise UserError(
+            f"{path} is damaged ({error}); give another --name, or remove {folder}."
+        ) from None
     changed = differences(began, run)
     if changed:
         raise UserError(

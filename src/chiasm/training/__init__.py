@@ -10,7 +10,7 @@ recipe), data sources, generation (an observer brings it).
 
 from chiasm.base.doors import lazily
 
-__all__ = [  # noqa: F822 - resolved by __getattr__
+__all__ = [
     "Facts",
     "Learner",
     "Loader",

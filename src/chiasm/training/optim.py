@@ -88,5 +88,7 @@ def assign(model: nn.Module, table: Table) -> dict[str, tuple[str, Rate | None]]
         if row[0] in unused:
             unused.remove(row[0])
     if unused:
-        raise UserError(f'The pattern "{unused[0]}" of `learn` matches no parameter; remove or mend it.')
+        raise UserError(
+            f'The pattern "{unused[0]}" of `learn` matches no parameter; remove or mend it.'
+        )
     return rows

@@ -127,7 +127,7 @@ class Trainer:
         )
 
     def _update(self, norm: float, total: int) -> float:
-        """Apply the gradient, or skip the step whole when it is not finite or there was no target."""
+        """Apply the gradient, or skip the whole step when it is not finite or nothing was learned."""
         if total and torch.isfinite(torch.tensor(norm)):
             self.bad_steps = 0
             return self.learner.step(self.step)
@@ -135,8 +135,8 @@ class Trainer:
         self.bad_steps += 1
         if self.bad_steps >= self.settings.patience:
             raise UserError(
-                f"Training stopped at step {self.step + 1}: {self.bad_steps} steps in a row had no finite "
-                "gradient. Lower the learning rate, or look at the samples named in skipped.jsonl."
+                f"Training stopped at step {self.step + 1}: {self.bad_steps} steps in a row had no "
+                "finite gradient. Lower the learning rate, or look at the data of these steps."
             )
         return 0.0
 
@@ -151,7 +151,7 @@ class Trainer:
         return save_state(self.checkpoints, self.step, tensors, record, self.settings.keep)
 
     def resume(self) -> int:
-        """Take back the newest checkpoint that verifies; return the step to go on from, 0 if none."""
+        """Take back the newest checkpoint that verifies; return its step, 0 when there is none."""
         newest = latest_state(self.checkpoints)
         if newest is None:
             return 0
@@ -168,13 +168,15 @@ class Trainer:
 
 @contextmanager
 def interruption() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C or SIGTERM into a question that the loop asks; a second one kills as usual."""
+    """Turn the first Ctrl-C or SIGTERM into a question that the loop asks; a second one kills."""
     asked = False
 
     def note(number: int, frame: object) -> None:
         nonlocal asked
         asked = True
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        signal.signal(
+            number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        )
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

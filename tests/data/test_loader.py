@@ -1,0 +1,154 @@
+"""The loader: a pure function of seed and step, that refuses, counts, and never replaces."""
+
+from collections import Counter
+
+import pytest
+
+from chiasm.base.errors import UserError
+from chiasm.data.loader import PackingLoader
+from chiasm.data.rows import BadSample
+from chiasm.data.settings import LoadSettings
+from chiasm.data.sources import Listed
+from chiasm.inputs.batch import IGNORED
+from chiasm.inputs.media import MediaError
+from chiasm.testing import (
+    toy_crossed_config,
+    toy_picture,
+    toy_pixels,
+    toy_prefix_config,
+    toy_renderer,
+    toy_sample,
+)
+
+QUESTIONS = 5
+
+
+def record(number, questions=QUESTIONS):
+    picture = toy_picture(number)
+    return tuple(
+        toy_sample(f"q{number}.{n}?", f"a{number}.{n}", [picture], key=f"{number}/{n}")
+        for n in range(questions)
+    )
+
+
+def source(count=7, **replaced):
+    records = [record(number) for number in range(count)]
+    for number, other in replaced.items():
+        records[int(number[1:])] = other
+    return Listed("toys", tuple(records))
+
+
+def loader(of=None, config=None, pixels=toy_pixels, **settings):
+    config = config or toy_crossed_config()
+    defaults = {"records": 3, "questions": 2, "max_skipped": 0.5}
+    seen = []
+    made = PackingLoader(
+        source() if of is None else of,
+        toy_renderer(config),
+        pixels,
+        LoadSettings(**(defaults | settings)),
+        share=config.kind == "crossed",
+        refused=lambda key, reason: seen.append((key, reason)),
+    )
+    made.seen = seen
+    return made
+
+
+def words_of(batch, renderer):
+    """The trained text of each sample of a packed batch."""
+    targets, segments = batch.targets[0], batch.segments[0]
+    texts = []
+    for segment in segments.unique().tolist():
+        learned = targets[(segments == segment) & (targets != IGNORED)]
+        texts.append(renderer.tokenizer.decode([t for t in learned.tolist() if t != renderer.end]))
+    return texts
+
+
+def answers(made, step):
+    parts, _, _ = made.parts(step)
+    return [text for part in parts for text in words_of(part, made.renderer)]
+
+
+def test_an_epoch_shows_every_record_once_and_the_epochs_differ():
+    made = loader(source(6), records=2, questions=1)
+    epochs = [[answers(made, 3 * e + s) for s in range(3)] for e in range(2)]
+    for epoch in epochs:
+        shown = Counter(text.split(".")[0] for step in epoch for text in step)
+        assert shown == Counter({f"a{n}": 1 for n in range(6)})
+    assert epochs[0] != epochs[1]
+
+
+def test_questions_rotate_until_all_were_asked():
+    made = loader(source(1), records=1, questions=2)
+    asked = [text for step in range(5) for text in answers(made, step)]
+    assert Counter(asked) == Counter({f"a0.{n}": 2 for n in range(QUESTIONS)})
+
+
+def test_a_step_depends_on_seed_and_step_alone():
+    one, other = loader(), loader()
+    far = other.parts(11)[0]
+    for step in (3, 0, 11):
+        one.parts(step)
+    assert (one.parts(11)[0][0].tokens == far[0].tokens).all()
+    assert answers(loader(seed=1), 0) != answers(loader(seed=0), 0)
+
+
+def test_a_stream_from_the_middle_is_the_tail_of_the_whole_stream():
+    whole = [part.tokens for parts in loader().stream(0, 6) for part in parts]
+    tail = [part.tokens for parts in loader().stream(4, 6) for part in parts]
+    assert all((a == b).all() for a, b in zip(whole[-len(tail) :], tail, strict=True))
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_micro_batches_hold_the_same_samples_however_many(parts):
+    assert sorted(answers(loader(parts=parts), 2)) == sorted(answers(loader(), 2))
+    assert len(loader(parts=parts).parts(2)[0]) == parts
+
+
+def test_questions_about_one_picture_share_it_only_where_the_model_points_at_it():
+    (shared,) = loader().parts(0)[0]
+    (own,) = loader(config=toy_prefix_config()).parts(0)[0]
+    assert shared.pictures == 3 and own.pictures == 6
+
+
+def test_refused_samples_are_counted_with_reasons_and_never_replaced():
+    def gone():
+        return BadSample("bad_row", "rows.jsonl, row 1")
+
+    def pixels(picture):
+        if picture.key == toy_picture(2).key:
+            raise MediaError("broken", "two.png")
+        return toy_pixels(picture)
+
+    long = tuple(
+        toy_sample("q " * 400, f"a4.{n}", [toy_picture(4)], key=f"4/{n}") for n in range(5)
+    )
+    made = loader(source(r1=gone, r4=long), pixels=pixels, records=7, max_tokens=200)
+    (batch,) = next(made.stream(0, 1))
+    kept = words_of(batch, made.renderer)
+    assert sorted({text.split(".")[0] for text in kept}) == ["a0", "a3", "a5", "a6"]
+    assert len(kept) == made.used == 8
+    assert made.skipped == {"bad_row": 1, "broken": 2, "too_long": 2}
+    assert sorted(reason for _, reason in made.seen) == sorted(made.skipped.elements())
+
+
+def test_a_run_stops_when_too_much_is_refused():
+    def gone():
+        return BadSample("bad_row", "rows.jsonl, row 1")
+
+    made = loader(Listed("toys", (record(0), *[gone] * 6)), max_skipped=0.1)
+    with pytest.raises(UserError, match="were refused"):
+        list(made.stream(0, 40))
+
+
+def test_the_count_survives_a_checkpoint():
+    made = loader()
+    list(made.stream(0, 2))
+    other = loader()
+    other.restore(made.record())
+    assert (other.used, other.skipped) == (made.used, made.skipped)
+
+
+def test_an_empty_source_is_an_error():
+    with pytest.raises(UserError, match="holds no record"):
+        loader(Listed("nothing", ()))
