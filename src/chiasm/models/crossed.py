@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import Literal, Self
 
+import pydantic
 from torch import Tensor, nn
 
 from chiasm.base.config import Settings
@@ -38,6 +39,11 @@ class CrossedConfig(Settings):
         """Id of the token that marks a picture's place in the text."""
         return self.decoder.vocab
 
+    @pydantic.model_validator(mode="after")
+    def _crosses_fit(self) -> Self:
+        fusion_schedule(self.decoder.depth, self.crosses)
+        return self
+
     def places(self, image_size: int | None = None) -> int:
         """Tokens that a picture takes in the text."""
         return 1
@@ -49,10 +55,14 @@ def fusion_schedule(depth: int, crosses: int) -> tuple[int, ...]:
     Meta's rule (llama-models, `fusion_schedule`): counted from the end, so 32 blocks with 8 crosses
     give 3, 7, … 31. When the stride overshoots, fewer crosses than asked for fit: ValueError.
     """
+    if crosses < 1:
+        raise ValueError(f"a model takes at least one of its crosses, not {crosses}")
     stride = -(-depth // crosses)
     chosen = tuple(reversed(range(depth)[::-1][::stride][:crosses]))
     if len(chosen) != crosses:
-        raise ValueError(f"{depth} blocks take {len(chosen)} crosses at stride {stride}, not {crosses}")
+        raise ValueError(
+            f"{depth} blocks take {len(chosen)} crosses at stride {stride}, not {crosses}"
+        )
     return chosen
 
 
@@ -108,9 +118,13 @@ class Crossed(nn.Module):
         self, vision: Vision | None, cache: Cache | None, tokens: Tensor
     ) -> tuple[list[tuple[Tensor, Tensor]], Look | None]:
         """Keys and values of all pictures for each cross, and which tokens look at which."""
-        spans = tokens.new_zeros(*tokens.shape, 2) if vision is None else vision.spans
+        if vision is None:
+            return (
+                (cache.memory, cache.look_on(tokens.shape[1])) if cache is not None else ([], None)
+            )
+        spans = vision.spans
         memory: list[tuple[Tensor, Tensor]] = []
-        if vision is not None and bool((spans[..., 1] > spans[..., 0]).any()):
+        if bool((spans[..., 1] > spans[..., 0]).any()):
             seen = picture_vectors(self, vision)
             memory = [cross.attn.memory(seen) for cross in self.crosses]
         if cache is not None:

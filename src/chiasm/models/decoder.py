@@ -55,8 +55,7 @@ class Decoder(nn.Module):
         sizes = (c.width, c.heads, c.kv_heads, c.head_width, c.hidden, c.norm_eps)
         self.blocks = nn.ModuleList(Block(*sizes) for _ in range(c.depth))
         self.norm = RMSNorm(c.width, c.norm_eps)
-        if not c.tied:
-            self.unembed = Linear(c.width, c.vocab, bias=False)
+        self.unembed = None if c.tied else Linear(c.width, c.vocab, bias=False)
 
     def forward(
         self,
@@ -97,8 +96,9 @@ class Decoder(nn.Module):
 
     def head(self, features: Tensor) -> Tensor:
         """Return logits [..., vocab] of features [..., width]."""
-        table = self.embed.weight if self.config.tied else self.unembed.weight
-        return nn.functional.linear(features, table.to(features.dtype))
+        if self.unembed is not None:
+            return self.unembed(features)
+        return nn.functional.linear(features, self.embed.weight.to(features.dtype))
 
     def route(
         self, x: Tensor, positions: Tensor | None, segments: Tensor | None, cache: Cache | None
@@ -110,9 +110,11 @@ class Decoder(nn.Module):
         if positions is None:
             positions = torch.arange(length, device=x.device).expand(batch, length)
         c = self.config
-        rope = Rope(positions, inverse_frequencies(c.head_width, c.rope_theta, c.rope_scaling), x.dtype)
+        rope = Rope(
+            positions, inverse_frequencies(c.head_width, c.rope_theta, c.rope_scaling), x.dtype
+        )
         if cache is not None:
-            return _cached_route(x, positions, segments, cache, rope)
+            return _cached_route(positions, segments, cache, rope)
         if segments is None:
             return Route(rope, bias=causal(length, x))
         row = torch.arange(batch, device=x.device)[:, None] * (int(segments.max()) + 1)
@@ -121,17 +123,19 @@ class Decoder(nn.Module):
 
     def cache(self, rows: int, capacity: int) -> Cache:
         """Return an empty memory for `rows` conversations of up to `capacity` tokens."""
-        c = self.config
-        return Cache(rows, capacity, c.depth, c.kv_heads, c.head_width, self.norm.weight)
+        c, like = self.config, self.norm.weight
+        if like.dtype == torch.bfloat16 and like.device.type == "cpu":
+            # One token's attention is many small products, and those are twice as fast in fp32.
+            like = like.float()
+        return Cache(rows, capacity, c.depth, c.kv_heads, c.head_width, like)
 
 
-def _cached_route(
-    x: Tensor, positions: Tensor, segments: Tensor | None, cache: Cache, rope: Rope
-) -> Route:
+def _cached_route(positions: Tensor, segments: Tensor | None, cache: Cache, rope: Rope) -> Route:
     if segments is not None:
         raise ValueError("a cache holds one document per row: give positions, not segments")
+    length, slots = positions.shape[1], cache.slots(positions)
     extent = cache.check(positions)
-    if extent == x.shape[1]:  # the pass starts the cache: its own keys are all there is
-        return Route(rope, bias=causal(extent, x), cache=cache, positions=positions)
-    bias = reach(positions, extent, x)
-    return Route(rope, bias=bias, cache=cache, positions=positions, extent=extent)
+    if extent == length:  # the pass starts the cache: its own keys are all there is
+        return Route(rope, bias=causal(extent, rope.cos), cache=cache, slots=slots)
+    bias = reach(positions, extent, cache.store[0])
+    return Route(rope, bias=bias, cache=cache, slots=slots, extent=extent)

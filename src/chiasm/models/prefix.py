@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from chiasm.base.config import Settings
@@ -67,9 +68,11 @@ class Prefix(nn.Module):
 
         Raises ValueError when the number of places differs from the number of picture vectors.
         """
-        x = embed(self, tokens)
+        x, places = embed(self, tokens), tokens == self.config.image_token
         if vision is not None:
-            x = self._insert(x, tokens == self.config.image_token, vision)
+            x = self._insert(x, places, vision)
+        elif bool(places.any()):
+            raise ValueError(f"the text holds {int(places.sum())} picture places, but no picture came")
         return self.decoder.run(x, positions, segments, cache)
 
     def head(self, features: Tensor) -> Tensor:
@@ -81,12 +84,16 @@ class Prefix(nn.Module):
         return self.decoder.cache(rows, capacity)
 
     def _insert(self, x: Tensor, places: Tensor, vision: Vision) -> Tensor:
+        """Put vectors into their places; the last picture that a place sees is the one it stands for."""
         vectors = picture_vectors(self, vision).to(x.dtype)
-        wanted = int(places.sum())
-        if wanted != vectors.shape[0] * vectors.shape[1]:
+        pictures, each = vectors.shape[:2]
+        owners = vision.spans[places][:, 1] - 1
+        firsts = owners[::each]
+        whole = torch.equal(owners, firsts.repeat_interleave(each))
+        if not whole or firsts.unique().tolist() != list(range(pictures)):
             raise ValueError(
-                f"the text holds {wanted} picture places, but {vectors.shape[0]} pictures "
-                f"of {vectors.shape[1]} vectors each were given"
+                f"the text holds {len(owners)} picture places, but {pictures} pictures of {each} vectors "
+                "each were given, or the spans do not say which picture stands where"
             )
-        return x.masked_scatter(places[..., None].expand_as(x), vectors)
-
+        # A picture that several samples show is encoded once and stands in each of them.
+        return x.masked_scatter(places[..., None].expand_as(x), vectors[firsts])

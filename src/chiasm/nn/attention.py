@@ -52,8 +52,8 @@ class Route:
     bias: Tensor | None = None
     """Added to the scores: the causal rule, or the cache's reach."""
     cache: Cache | None = None
-    positions: Tensor | None = None
-    """[B, T] slots of the cache that this pass writes; set only with a cache."""
+    slots: Tensor | None = None
+    """Where this pass writes into the cache; set only with a cache."""
     extent: int = 0
     """How many slots of the cache this pass attends to; 0 when it starts the cache itself."""
 
@@ -86,22 +86,30 @@ class SelfAttention(nn.Module):
         query, key, value = self.heads(x)
         query, key = rotate(query, route.rope), rotate(key, route.rope)
         if route.cache is not None:
-            route.cache.write(layer, route.positions, key, value)
-        if route.groups is not None:
-            return self.o(self._grouped(query, key, value, route))
-        if route.extent:
-            key = route.cache.keys[layer][:, :, : route.extent]
-            value = route.cache.values[layer][:, :, : route.extent]
-        else:
-            key, value = key.transpose(1, 2), value.transpose(1, 2)
-        out = attend(query.transpose(1, 2), key, value, route.bias)
-        return self.o(out.transpose(1, 2).flatten(2))
+            route.cache.write(layer, route.slots, torch.cat((key, value), dim=2))
+        return self.o(look_back(query, key, value, route, layer))
 
-    def _grouped(self, query: Tensor, key: Tensor, value: Tensor, route: Route) -> Tensor:
-        shape = query.shape[:2]
-        lines = (route.groups.gather(part.flatten(0, 1)) for part in (query, key, value))
-        out = attend(*(part.transpose(1, 2) for part in lines), route.bias)
-        return route.groups.scatter(out.transpose(1, 2).flatten(2)).unflatten(0, shape)
+
+def look_back(query: Tensor, key: Tensor, value: Tensor, route: Route, layer: int) -> Tensor:
+    """Attend causally along a route: heads [B, T, heads, head_width] -> [B, T, heads * head_width].
+
+    Keys and values must be in the route's cache already, when it has one.
+    """
+    if route.groups is not None:
+        return _grouped(query, key, value, route)
+    if route.cache is not None and route.extent:
+        key, value = (part(layer, route.extent) for part in (route.cache.keys, route.cache.values))
+        out = attend(query.transpose(1, 2).to(key.dtype), key, value, route.bias).to(query.dtype)
+    else:
+        out = attend(*(part.transpose(1, 2) for part in (query, key, value)), route.bias)
+    return out.transpose(1, 2).flatten(2)
+
+
+def _grouped(query: Tensor, key: Tensor, value: Tensor, route: Route) -> Tensor:
+    shape = query.shape[:2]
+    lines = (route.groups.gather(part.flatten(0, 1)) for part in (query, key, value))
+    out = attend(*(part.transpose(1, 2) for part in lines), route.bias)
+    return route.groups.scatter(out.transpose(1, 2).flatten(2)).unflatten(0, shape)
 
 
 class CrossAttention(nn.Module):
@@ -130,7 +138,9 @@ class CrossAttention(nn.Module):
         """x [n, width]: only the tokens that look, in the order of `look.rows`."""
         query = self.q_norm(self.q(x).unflatten(-1, (-1, self.head_width)))
         query = look.groups.gather(query).transpose(1, 2)
-        key, value = (_pick(part, look.pictures) for part in memory)
+        key, value = memory
+        if look.pictures.shape != (len(key), 1):  # else group g sees picture g, and it alone
+            key, value = (_pick(part, look.pictures) for part in memory)
         bias = None
         if look.hidden is not None:
             tokens = memory[0].shape[2]
@@ -148,10 +158,9 @@ def _pick(part: Tensor, pictures: Tensor) -> Tensor:
 
 def reach(positions: Tensor, extent: int, like: Tensor) -> Tensor | None:
     """[B, 1, T, extent] bias by which each new token sees the cache up to itself; None when all do."""
-    slots = torch.arange(extent, device=positions.device)
-    hidden = slots > positions[..., None]
-    if not bool(hidden.any()):
+    if int(positions.min()) == extent - 1:
         return None
+    hidden = torch.arange(extent, device=positions.device) > positions[..., None]
     bias = torch.zeros(hidden.shape, dtype=like.dtype, device=like.device)
     return bias.masked_fill(hidden, float("-inf"))[:, None]
 

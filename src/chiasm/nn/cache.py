@@ -1,9 +1,17 @@
-"""What a model remembers of a conversation: keys and values of its text, and of its pictures."""
+"""What a model remembers of a conversation: keys and values of its text, and of its pictures.
+
+store[i]   row 0   k0 │ a a a b b . . .      keys of block i, one line per head
+                   v0 │ a a a b b . . .      its values
+           row 1   k0 │ c c . . . . . .      lengths = [5, 2]: rows grow at their own pace
+                   v0 │ c c . . . . . .
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from chiasm.nn.masks import Look, look
 
 
 class Cache:
@@ -20,24 +28,28 @@ class Cache:
     def __init__(
         self, rows: int, capacity: int, layers: int, kv_heads: int, head_width: int, like: Tensor
     ) -> None:
-        shape = (rows, kv_heads, capacity, head_width)
-        new = {"dtype": like.dtype, "device": like.device}
-        self.keys = [torch.zeros(shape, **new) for _ in range(layers)]
-        self.values = [torch.zeros(shape, **new) for _ in range(layers)]
+        # Keys and values of a block share one tensor, so that one copy writes both.
+        shape = (rows, 2 * kv_heads, capacity, head_width)
+        self.store = [
+            torch.zeros(shape, dtype=like.dtype, device=like.device) for _ in range(layers)
+        ]
+        self.kv_heads, self.capacity = kv_heads, capacity
         self.lengths = torch.zeros(rows, dtype=torch.long, device=like.device)
         self.memory: list[tuple[Tensor, Tensor]] = []
         self.spans = torch.zeros(rows, 2, dtype=torch.long, device=like.device)
-        self.capacity = capacity
+        self._look: tuple[int, Look | None] | None = None
+
+    def keys(self, layer: int, extent: int) -> Tensor:
+        """Keys [rows, kv_heads, extent, head_width] of a block's first `extent` slots."""
+        return self.store[layer][:, : self.kv_heads, :extent]
+
+    def values(self, layer: int, extent: int) -> Tensor:
+        """Values [rows, kv_heads, extent, head_width] of a block's first `extent` slots."""
+        return self.store[layer][:, self.kv_heads :, :extent]
 
     def positions(self, tokens: int) -> Tensor:
         """[rows, tokens] where the next tokens of each row will stand."""
         return self.lengths[:, None] + torch.arange(tokens, device=self.lengths.device)
-
-    def write(self, layer: int, positions: Tensor, key: Tensor, value: Tensor) -> None:
-        """Store [rows, tokens, kv_heads, head_width] at `positions` [rows, tokens]."""
-        row = torch.arange(len(positions), device=positions.device)[:, None]
-        self.keys[layer][row, :, positions] = key.to(self.keys[layer].dtype)
-        self.values[layer][row, :, positions] = value.to(self.values[layer].dtype)
 
     def check(self, positions: Tensor) -> int:
         """Return how many key slots `positions` reaches over."""
@@ -45,6 +57,18 @@ class Cache:
         if extent > self.capacity:
             raise ValueError(f"{extent} tokens do not fit a cache of {self.capacity}")
         return extent
+
+    def slots(self, positions: Tensor) -> Tensor:
+        """Where `write` puts the heads of tokens at `positions` [rows, tokens]: the same in every block."""
+        rows, lines = len(self.lengths), 2 * self.kv_heads
+        line = torch.arange(rows * lines, device=positions.device).view(rows, 1, lines)
+        return (line * self.capacity + positions[..., None]).flatten()
+
+    def write(self, layer: int, slots: Tensor, heads: Tensor) -> None:
+        """Store [rows, tokens, 2 * kv_heads, head_width], keys before values, at `slots`."""
+        store = self.store[layer]
+        lines = store.view(-1, store.shape[-1])
+        lines.index_copy_(0, slots, heads.to(store.dtype).reshape(-1, store.shape[-1]))
 
     def remember(
         self, memory: list[tuple[Tensor, Tensor]], spans: Tensor
@@ -62,8 +86,43 @@ class Cache:
             memory = [(torch.cat((k, nk)), torch.cat((v, nv))) for (k, v), (nk, nv) in pairs]
         self.memory = memory or self.memory
         self.spans = spans[:, -1]
+        self._look = None
         return self.memory, spans
+
+    def look_on(self, tokens: int) -> Look | None:
+        """Who sees what when each row gains `tokens` and no picture; worked out once for a whole answer."""
+        if self._look is None or self._look[0] != tokens:
+            spans = self.spans[:, None].expand(-1, tokens, 2)
+            self._look = (tokens, look(spans.flatten(0, 1)) if self.memory else None)
+        return self._look[1]
 
     def advance(self, tokens: Tensor | int) -> None:
         """Count `tokens` more (one number, or one per row) as held."""
         self.lengths = self.lengths + tokens
+
+    def keep(self, rows: Tensor) -> None:
+        """Forget all rows but these, given as indices in the order that they shall stand in."""
+        self.store = [store.index_select(0, rows) for store in self.store]
+        self.lengths, self.spans = self.lengths[rows], self.spans[rows]
+        self._look = None
+
+    def rewind(self, length: int, pictures: int, span: tuple[int, int]) -> None:
+        """Forget what a single row holds behind its first `length` tokens, and all but `pictures` pictures.
+
+        `span` is what the last token that stays sees.
+        """
+        if len(self.lengths) != 1 or length > int(self.lengths):
+            raise ValueError(
+                f"rows of {self.lengths.tolist()} tokens cannot be rewound to {length}"
+            )
+        self.lengths = torch.full_like(self.lengths, length)
+        self.memory = [(k[:pictures], v[:pictures]) for k, v in self.memory] if pictures else []
+        self.spans = self.spans.new_tensor([span])
+        self._look = None
+
+    def grow(self, capacity: int) -> None:
+        """Make room for `capacity` tokens in each row; what is held stays."""
+        room = capacity - self.capacity
+        if room > 0:
+            self.store = [torch.nn.functional.pad(store, (0, 0, 0, room)) for store in self.store]
+            self.capacity = capacity

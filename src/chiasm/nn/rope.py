@@ -34,15 +34,20 @@ def inverse_frequencies(width: int, theta: float, scaling: RopeScaling | None = 
 
 
 class Rope:
-    """Cosines and sines of one forward pass, shared by all its blocks; each [B, T, 1, width]."""
+    """Cosines and sines of one forward pass, shared by all its blocks; each [B, T, 1, width].
+
+    The sines of the left half are negative, as `rotate` needs them.
+    """
 
     def __init__(self, positions: Tensor, speeds: Tensor, dtype: torch.dtype) -> None:
         angles = positions[..., None].float() * speeds.to(positions.device)
-        self.cos = torch.cat((angles.cos(),) * 2, dim=-1)[:, :, None].to(dtype)
-        self.sin = torch.cat((angles.sin(),) * 2, dim=-1)[:, :, None].to(dtype)
+        cos, sin = angles.cos(), angles.sin()
+        self.cos = torch.cat((cos, cos), dim=-1)[:, :, None].to(dtype)
+        self.sin = torch.cat((-sin, sin), dim=-1)[:, :, None].to(dtype)
 
 
 def rotate(x: Tensor, rope: Rope) -> Tensor:
     """Turn [B, T, heads, width] by its positions: dimension i pairs with dimension i + width / 2."""
-    left, right = x.chunk(2, dim=-1)
-    return x * rope.cos + torch.cat((-right, left), dim=-1) * rope.sin
+    # (left, right) -> (left cos - right sin, right cos + left sin): a roll by half the width brings
+    # each dimension its partner.
+    return torch.addcmul(x * rope.cos, x.roll(x.shape[-1] // 2, -1), rope.sin)
