@@ -46,7 +46,7 @@ def write_tree(tree: Tree, folder: Path) -> None:
 
 
 class Recorder(files.Disk):
-    """Does what is asked and writes it down."""
+    """Does what is asked and writes it down; syncs are only written down, which saves the time."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -74,7 +74,7 @@ class Recorder(files.Disk):
         self.note("append", self._names[descriptor], bytes(data))
 
     def sync(self, path):
-        super().sync(path)
+        assert path.exists()
         self.note("sync", path)
 
     def rename(self, old, new):

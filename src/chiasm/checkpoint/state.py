@@ -223,18 +223,22 @@ def load_state(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]
     tensors = {}
     for name, entry in manifest.files.items():
         if entry.tensors is not None:
-            tensors[name.removesuffix(".safetensors")] = _read_group(path / name, entry)
-    record = json.loads(_read_checked(path / RECORD, manifest.files[RECORD]))
-    return tensors, record
+            with _reading(path / name):
+                tensors[name.removesuffix(".safetensors")] = _read_group(path / name, entry)
+    with _reading(path / RECORD):
+        record = (path / RECORD).read_bytes()
+    if hashlib.sha256(record).hexdigest() != manifest.files[RECORD].sha256:
+        raise _damaged(path / RECORD, "was changed after it was written")
+    return tensors, json.loads(record)
 
 
 def verify_state(path: Path) -> None:
     """Return if every file of a checkpoint is as its manifest says; else raise CheckpointError."""
     for name, entry in _manifest(path).files.items():
-        if _length(path / name) != entry.length:
-            raise _damaged(path / name, "is cut")
-        if files.sha256_file(path / name) != entry.sha256:
-            raise _damaged(path / name, "was changed after it was written")
+        with _reading(path / name):
+            _check_length(path / name, entry)
+            if files.sha256_file(path / name) != entry.sha256:
+                raise _damaged(path / name, "was changed after it was written")
 
 
 def _steps(root: Path) -> list[tuple[int, Path]]:
@@ -261,13 +265,20 @@ def _damaged(file: Path, what: str) -> CheckpointError:
     )
 
 
-def _length(file: Path) -> int:
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """Say of a file that is not there or cannot be read that its checkpoint is damaged."""
     try:
-        return file.stat().st_size
+        yield
     except FileNotFoundError:
         raise _damaged(file, "is missing") from None
     except OSError as error:
         raise _damaged(file, f"cannot be read ({error.strerror})") from error
+
+
+def _check_length(file: Path, entry: Entry) -> None:
+    if file.stat().st_size != entry.length:
+        raise _damaged(file, "is cut")
 
 
 def _manifest(path: Path) -> Manifest:
@@ -275,8 +286,8 @@ def _manifest(path: Path) -> Manifest:
     if not path.is_dir():
         raise CheckpointError(f"There is no checkpoint at {path}.")
     file = path / MANIFEST
-    _length(file)
-    text = file.read_bytes()
+    with _reading(file):
+        text = file.read_bytes()
     try:
         told = json.loads(text)
         if told.get("format") == "chiasm run" and told.get("version", 0) > VERSION:
@@ -294,15 +305,6 @@ def _manifest(path: Path) -> Manifest:
     return manifest
 
 
-def _read_checked(file: Path, entry: Entry) -> bytes:
-    if _length(file) != entry.length:
-        raise _damaged(file, "is cut")
-    data = file.read_bytes()
-    if hashlib.sha256(data).hexdigest() != entry.sha256:
-        raise _damaged(file, "was changed after it was written")
-    return data
-
-
 def _read_group(file: Path, entry: Entry) -> dict[str, Tensor]:
     """Read a file's bytes once: into the tensors and into the hash.
 
@@ -312,8 +314,7 @@ def _read_group(file: Path, entry: Entry) -> dict[str, Tensor]:
     header = _header(slots)
     if entry.length != len(header) + sum(slot.length for slot in slots.values()):
         raise _damaged(file, "has another length than its tensors")
-    if _length(file) != entry.length:
-        raise _damaged(file, "is cut")
+    _check_length(file, entry)
     tensors, seen = {}, hashlib.sha256()
     with open(file, "rb", buffering=0) as source:
         seen.update(source.read(len(header)))
