@@ -20,7 +20,7 @@ def embed(model: nn.Module, tokens: Tensor) -> Tensor:
 
 
 def see(model: nn.Module, pixels: Tensor) -> Tensor:
-    """Run the eyes: pixels [N, 3, H, W] -> the projector's taps, channels side by side [N, V, taps * width]."""
+    """Run the eyes: pixels [N, 3, H, W] -> the projector's taps, side by side [N, V, taps * width]."""
     taps = model.encoder(pixels, model.config.projector.taps)
     return torch.cat([taps[name] for name in model.config.projector.taps], dim=-1)
 
@@ -28,4 +28,5 @@ def see(model: nn.Module, pixels: Tensor) -> Tensor:
 def picture_vectors(model: nn.Module, vision: Vision) -> Tensor:
     """Return the pictures of `vision` as vectors of the language model's width, [N, V', width]."""
     seen = see(model, vision.pixels) if vision.features is None else vision.features
-    return model.projector(seen.to(model.decoder.norm.weight.dtype))
+    # The embedding table gives the stream its type; a norm that learns is kept wider than the stream.
+    return model.projector(seen.to(model.decoder.embed.weight.dtype))
