@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """One sentence that says what is wrong with the input and what to do; the command line prints it and exits 2."""
+    """One sentence: what is wrong with the input and what to do. The command line exits 2 with it."""
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -63,10 +64,11 @@ class PackingLoader:
     def stream(self, start: int, stop: int) -> Iterator[list[Batch]]:
         """The micro-batches of steps start … stop - 1; the next step is prepared while one is used."""
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader") as worker:
-            ahead = worker.submit(self.parts, start) if start < stop else None
+            ahead = [worker.submit(self.parts, step) for step in range(start, min(start + 1, stop))]
             for step in range(start, stop):
-                parts, used, skipped = ahead.result()
-                ahead = worker.submit(self.parts, step + 1) if step + 1 < stop else None
+                parts, used, skipped = ahead.pop().result()
+                if step + 1 < stop:
+                    ahead.append(worker.submit(self.parts, step + 1))
                 self._count(used, skipped)
                 yield parts
 
@@ -118,7 +120,7 @@ class PackingLoader:
         if not any(rendered.trained):
             skipped.append((sample.key, "no_target"))
             return None
-        return rendered
+        return without_tail(rendered)
 
     def _count(self, used: int, skipped: list[tuple[str, str]]) -> None:
         self.used += used
@@ -132,3 +134,14 @@ class PackingLoader:
                 f"{lost} of {self.used + lost} samples of {self.source.name} were refused ({reasons}): mend "
                 "the data, or raise `data.max_skipped`. Each one is named in skipped.jsonl."
             )
+
+
+def without_tail(rendered: Rendered) -> Rendered:
+    """Drop what stands behind the last learned token: nothing is predicted there, so nothing is run."""
+    length = len(rendered.trained) - rendered.trained[::-1].index(True)
+    return replace(
+        rendered,
+        ids=rendered.ids[:length],
+        trained=rendered.trained[:length],
+        seen=rendered.seen[:length],
+    )

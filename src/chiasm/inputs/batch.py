@@ -59,8 +59,7 @@ class Batch:
         """How many different pictures the batch holds."""
         if self.vision is None:
             return 0
-        held = self.vision.pixels if self.vision.features is None else self.vision.features
-        return len(held)
+        return self.vision.pictures
 
 
 def pack(samples: Sequence[Rendered], pixels_of: Callable[[Picture], Tensor], share: bool) -> Batch:

@@ -8,7 +8,7 @@
               the decoder's blocks                                              ▲ taps ─► projector
     Prefix    Decoder + ViT, pictures as tokens             [picture vectors, tokens] ─► blocks ─► …
 
-May enter: how blocks are put together, and the sizes of known models. Must stay outside: training, text, files.
+May enter: how blocks are put together, sizes of known models. Must stay outside: training, text, files.
 """
 
 from chiasm.models.crossed import Crossed, CrossedConfig, fusion_schedule

@@ -64,7 +64,9 @@ class ViT(nn.Module):
         depth = len(self.blocks)
         level = {f"block.{i}": i for i in range(depth)} | {"last": depth, "final": depth}
         if unknown := [tap for tap in taps if tap not in level]:
-            raise ValueError(f"no such tap {unknown}; there are block.0 … block.{depth - 1}, last, final")
+            raise ValueError(
+                f"no such tap {unknown}; there are block.0 … block.{depth - 1}, last, final"
+            )
         read: dict[str, Tensor] = {}
         x = self.embed(pixels)
         for i, block in enumerate(self.blocks[: max(level[tap] for tap in taps)]):

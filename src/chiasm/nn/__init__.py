@@ -6,7 +6,7 @@
     pictures ── Memory ─► attention.CrossAttention ─► block.GatedCrossBlock  (a cross: looks at pictures)
     pixels ──── patches.Patches ──► block.VisionBlock                        (an encoder's layer)
 
-May enter: anything that is a tensor operation with parameters of its own. Must stay outside: model sizes, text, checkpoints.
+May enter: tensor operations with parameters of their own. Must stay outside: model sizes, text, files.
 """
 
 from chiasm.nn.attention import CrossAttention, SelfAttention, attend

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from chiasm.base.errors import UserError
 from chiasm.checkpoint.composed import part_home
@@ -18,8 +17,10 @@ from chiasm.inputs.image import Transform
 from chiasm.inputs.processor import Processor
 from chiasm.inputs.tokenizer import Tokenizer
 from chiasm.models import (
+    Crossed,
     CrossedConfig,
     DecoderConfig,
+    Prefix,
     PrefixConfig,
     ProjectorConfig,
     ViTConfig,
@@ -34,7 +35,7 @@ Say = Callable[[str], None]
 class Assembled:
     """A composed model, what feeds it, and where its tensors came from."""
 
-    model: nn.Module
+    model: Crossed | Prefix
     processor: Processor
     provenance: dict[str, Provenance]
     """By part: "decoder", "encoder"; every other tensor is new."""
@@ -49,6 +50,8 @@ def assemble(settings: ModelSettings, dtype: torch.dtype, seed: int, say: Say) -
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = compose(config, decoder, encoder)
+    with torch.no_grad():  # a new token begins as the average of the known ones
+        model.extra.weight.copy_(decoder.embed.weight.float().mean(0))
     processor = make_processor(home, config, settings)
     return Assembled(model.eval(), processor, {"decoder": words, "encoder": eyes})
 

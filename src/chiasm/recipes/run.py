@@ -42,6 +42,8 @@ from chiasm.training.trainer import Trainer
 RECORD = "run.json"
 METER_RECORDS = 16
 """Held-out records that the looking meter reads."""
+METER_QUESTIONS = 3
+"""Questions of each of them, spread over the record."""
 SAMPLE_RECORDS = 4
 """Held-out records that the model answers about on its way."""
 
@@ -121,15 +123,21 @@ def observers(
     """The looking meter, the samples, and last the log, which writes what the others found."""
     processor = assembled.processor
     records = [held[i] for i in range(min(METER_RECORDS, len(held)))]
-    rendered = [processor.renderer.render(sample) for record in records for sample in record[:2]]
+    asked = [record[i] for record in records for i in _spread(len(record), METER_QUESTIONS)]
+    rendered = [processor.renderer.render(sample) for sample in asked]
     meter = Looking(NextToken(), [pack(rendered, processor.pixels_of, processor.share)])
-    samples = [record[0] for record in records[:SAMPLE_RECORDS]]
+    samples = [record[i % len(record)] for i, record in enumerate(records[:SAMPLE_RECORDS])]
     answer = answerer(assembled.model, processor, max_tokens=32)
     return [
         Look(meter, run.train.look_every),
         Speak(samples, answer, metrics, run.train.sample_every),
         Log(metrics, progress),
     ]
+
+
+def _spread(length: int, count: int) -> list[int]:
+    """At most `count` places spread evenly over a list: neighbours in a record are often of a kind."""
+    return sorted({i * length // count for i in range(count)})
 
 
 def check_same(folder: Path, run: Run) -> None:

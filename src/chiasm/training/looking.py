@@ -38,7 +38,7 @@ def _right(batch: Batch) -> Batch:
 
 def blank(batch: Batch) -> Batch:
     """The same batch with every picture replaced by the mean colour (zero after normalisation)."""
-    if batch.vision is None:
+    if batch.vision is None or batch.vision.pixels is None:
         return batch
     pixels = torch.zeros_like(batch.vision.pixels)
     return replace(batch, vision=replace(batch.vision, pixels=pixels))
@@ -46,7 +46,7 @@ def blank(batch: Batch) -> Batch:
 
 def shuffled(batch: Batch) -> Batch:
     """The same batch with each picture replaced by its neighbour in the list."""
-    if batch.vision is None:
+    if batch.vision is None or batch.vision.pixels is None:
         return batch
     pixels = batch.vision.pixels.roll(1, dims=0)
     return replace(batch, vision=replace(batch.vision, pixels=pixels))
