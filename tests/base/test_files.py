@@ -243,14 +243,14 @@ def test_removing_follows_no_links(tmp_path):
     ("own", "xdg", "wanted"),
     [
         ("/a/b", "/x", "/a/b"),
-        ("~/b", None, "/home/me/b"),
+        ("~/b", None, "/house/b"),
         ("", "/x", "/x/chiasm"),
-        (None, None, "/home/me/.cache/chiasm"),
-        (None, "", "/home/me/.cache/chiasm"),
+        (None, None, "/house/.cache/chiasm"),
+        (None, "", "/house/.cache/chiasm"),
     ],
 )
 def test_the_cache_folder(monkeypatch, own, xdg, wanted):
-    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("HOME", "/house")
     for name, value in {"CHIASM_CACHE": own, "XDG_CACHE_HOME": xdg}.items():
         monkeypatch.delenv(name, raising=False)
         if value is not None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from chiasm.inputs.batch import IGNORED, Batch
-from chiasm.training.objective import LanguageModel
 
 
 class NextToken:
@@ -24,7 +23,7 @@ class NextToken:
         """How many targets the batch holds."""
         return int((batch.targets != IGNORED).sum())
 
-    def loss(self, model: LanguageModel, batch: Batch) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The summed loss over the targets, in fp32 (fp64 for a model in fp64)."""
         features = model(**batch.inputs())
         learned = (batch.targets != IGNORED).flatten().nonzero().squeeze(-1)

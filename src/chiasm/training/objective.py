@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from chiasm.inputs.batch import Batch
-
-
-class LanguageModel(Protocol):
-    """What an objective asks of a model: features, and logits of the features it chooses."""
-
-    def __call__(self, **inputs: Any) -> Tensor:
-        """Features [B, T, width] of a batch's inputs."""
-        ...
-
-    def head(self, features: Tensor) -> Tensor:
-        """Logits [..., vocab] of features [..., width]."""
-        ...
 
 
 class Objective(Protocol):
@@ -32,6 +20,6 @@ class Objective(Protocol):
         """How many targets the batch holds."""
         ...
 
-    def loss(self, model: LanguageModel, batch: Batch) -> Tensor:
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The summed loss over those targets, a scalar in fp32."""
         ...

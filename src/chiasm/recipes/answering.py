@@ -1,0 +1,47 @@
+"""A loaded model and its processor, as something that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from chiasm.inference.engine import Engine
+from chiasm.inference.sampling import Sampling
+from chiasm.inputs.message import Message, parse_messages
+from chiasm.inputs.processor import Processor
+
+
+def engine_of(model: nn.Module, processor: Processor) -> Engine:
+    """Return the engine that lets a model speak in its own chat format."""
+    config = getattr(model.config, "decoder", model.config)
+    ends = frozenset({processor.renderer.end})
+    return Engine(model, ends, config.context, processor.tokenizer)
+
+
+def answerer(
+    model: nn.Module, processor: Processor, max_tokens: int = 256
+) -> Callable[[Sequence[Sequence[Message]]], list[str]]:
+    """Return a function from conversations to greedy answers."""
+    engine = engine_of(model, processor)
+    sampling = Sampling(max_tokens=max_tokens)
+
+    def answer(conversations: Sequence[Sequence[Message]]) -> list[str]:
+        prompts = [processor.prompt(messages) for messages in conversations]
+        return [a.text for a in engine.generate(prompts, processor.pixels_of, sampling)]
+
+    return answer
+
+
+def chat(
+    model: nn.Module,
+    processor: Processor,
+    messages: Sequence[Mapping[str, Any]],
+    max_tokens: int = 64,
+    temperature: float = 0.0,
+) -> str:
+    """Return the model's answer to one conversation of OpenAI-style messages."""
+    sampling = Sampling(max_tokens=max_tokens, temperature=temperature)
+    prompt = processor.prompt(parse_messages(messages))
+    return engine_of(model, processor).generate([prompt], processor.pixels_of, sampling)[0].text
