@@ -124,7 +124,9 @@ def toy_tokenizer() -> Tokenizer:
     alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
     model = tokenizers.models.BPE(vocab={byte: i for i, byte in enumerate(alphabet)}, merges=[])
     inner = tokenizers.Tokenizer(model)
-    inner.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    inner.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(
+        add_prefix_space=False, use_regex=False
+    )
     inner.decoder = tokenizers.decoders.ByteLevel()
     inner.add_special_tokens(list(CONTROLS))
     return Tokenizer(inner)
@@ -154,7 +156,9 @@ def toy_pixels(picture: Picture) -> Tensor:
     return torch.randn(3, IMAGE_SIZE, IMAGE_SIZE, generator=source)
 
 
-def toy_sample(question: str, answer: str, pictures: Sequence[Picture] = (), key: str = "") -> Sample:
+def toy_sample(
+    question: str, answer: str, pictures: Sequence[Picture] = (), key: str = ""
+) -> Sample:
     """Return one question after its pictures, and one answer."""
     asked = Message("user", (*pictures, Text(question)))
     return Sample((asked, Message("assistant", (Text(answer),))), key)

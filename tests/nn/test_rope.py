@@ -27,9 +27,13 @@ def turned(x: list[float], position: int, theta: float) -> list[float]:
 
 
 @given(
-    st.integers(1, 6), st.sampled_from([100.0, 10000.0, 500000.0]), st.lists(st.integers(0, 4000), min_size=1, max_size=5)
+    st.integers(1, 6),
+    st.sampled_from([100.0, 10000.0, 500000.0]),
+    st.lists(st.integers(0, 4000), min_size=1, max_size=5),
 )
-def test_each_pair_of_dimensions_turns_by_its_own_angle(half: int, theta: float, places: list[int]) -> None:
+def test_each_pair_of_dimensions_turns_by_its_own_angle(
+    half: int, theta: float, places: list[int]
+) -> None:
     x = torch.randn(1, len(places), 2, 2 * half, dtype=torch.float64)
     rope = Rope(torch.tensor([places]), inverse_frequencies(2 * half, theta), x.dtype)
     got = rotate(x, rope)
@@ -85,7 +89,9 @@ def test_scaled_frequencies_are_those_of_transformers(
 
 def test_scaling_keeps_short_wavelengths_and_stretches_long_ones_fully() -> None:
     plain = inverse_frequencies(128, 500000.0)
-    scaled = inverse_frequencies(128, 500000.0, RopeScaling(factor=8.0, low=1.0, high=4.0, original=8192))
+    scaled = inverse_frequencies(
+        128, 500000.0, RopeScaling(factor=8.0, low=1.0, high=4.0, original=8192)
+    )
     wavelengths = 2 * math.pi / plain
     assert torch.equal(scaled[wavelengths < 8192 / 4], plain[wavelengths < 8192 / 4])
     far = wavelengths > 8192

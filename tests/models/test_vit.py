@@ -1,0 +1,140 @@
+"""The eyes: every layer against transformers, other resolutions, and no work above the highest tap."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import CLIPVisionConfig, CLIPVisionModel
+
+from chiasm.models import ViT
+from chiasm.testing import toy_vit, toy_vit_config
+
+IN_TRANSFORMERS = {
+    "patches.weight": "embeddings.patch_embedding.weight",
+    "cls": "embeddings.class_embedding",
+    "position.weight": "embeddings.position_embedding.weight",
+    "pre_norm": "pre_layrnorm",
+    "post_norm": "post_layernorm",
+    "attn_norm": "layer_norm1",
+    "mlp_norm": "layer_norm2",
+    **{f"attn.{p}": f"self_attn.{p}_proj" for p in "qkv"},
+    "attn.o": "self_attn.out_proj",
+    "mlp.up": "mlp.fc1",
+    "mlp.down": "mlp.fc2",
+}
+
+
+def in_transformers(name: str) -> str:
+    if name in IN_TRANSFORMERS:
+        return IN_TRANSFORMERS[name]
+    stem, _, kind = name.rpartition(".")
+    if not stem.startswith("blocks."):
+        return f"{IN_TRANSFORMERS[stem]}.{kind}"
+    _, layer, part = stem.split(".", 2)
+    return f"encoder.layers.{layer}.{IN_TRANSFORMERS[part]}.{kind}"
+
+
+def twin(model: ViT) -> CLIPVisionModel:
+    """The same eyes in transformers."""
+    c = model.config
+    other = CLIPVisionModel(
+        CLIPVisionConfig(
+            image_size=c.image_size,
+            patch_size=c.patch,
+            hidden_size=c.width,
+            num_hidden_layers=c.depth,
+            num_attention_heads=c.heads,
+            intermediate_size=c.hidden,
+            hidden_act=c.activation,
+            layer_norm_eps=c.norm_eps,
+        )
+    )
+    prefix = (
+        "vision_model." if any(n.startswith("vision_model.") for n in other.state_dict()) else ""
+    )
+    weights = {prefix + in_transformers(name): value for name, value in model.state_dict().items()}
+    other.load_state_dict(weights, strict=True)
+    return other
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {},
+        {"activation": "gelu", "norm_eps": 1e-6},
+        {"image_size": 15, "patch": 5, "heads": 3, "depth": 5},
+    ],
+)
+@torch.no_grad()
+def test_taps_are_the_hidden_states_of_transformers(sizes: dict) -> None:
+    model = toy_vit(**sizes)
+    depth, side = model.config.depth, model.config.image_size
+    pixels = torch.randn(3, 3, side, side)
+    names = [f"block.{i}" for i in range(depth)] + ["last", "final"]
+    taps = model(pixels, names)
+    expected = twin(model)(pixels, output_hidden_states=True)
+    assert len(expected.hidden_states) == depth + 1
+    for name, hidden in zip(names, expected.hidden_states, strict=False):
+        # measured over these cases: 2.9e-6
+        torch.testing.assert_close(taps[name], hidden, atol=1e-5, rtol=0)
+    torch.testing.assert_close(taps["final"][:, 0], expected.pooler_output, atol=1e-5, rtol=0)
+    assert list(taps) == names
+
+
+def test_other_resolutions_resample_positions_and_nothing_else() -> None:
+    model = toy_vit().double()
+    assert (model.config.places(), model.config.places(20)) == (10, 26)
+    assert model(torch.randn(1, 3, 20, 8, dtype=torch.float64))["final"].shape[1] == 1 + 5 * 2
+    torch.nn.init.constant_(model.position.weight, 0.25)  # a table that is flat stays flat
+    large = toy_vit(image_size=20).double()
+    weights = model.state_dict() | {"position.weight": torch.full_like(large.position.weight, 0.25)}
+    large.load_state_dict(weights)
+    pixels = torch.randn(2, 3, 20, 20, dtype=torch.float64)
+    torch.testing.assert_close(model(pixels)["final"], large(pixels)["final"], atol=1e-12, rtol=0)
+
+
+def test_pictures_of_a_batch_do_not_touch_each_other() -> None:
+    model = toy_vit()
+    pixels = torch.randn(3, 3, 12, 12)
+    before = model(pixels)["final"]
+    changed = pixels.clone()
+    changed[1] += 1
+    after = model(changed)["final"]
+    same = (after == before).flatten(1).all(1)
+    assert same.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("taps", "needed"),
+    [
+        (["block.0"], 0),
+        (["block.2", "block.1"], 2),
+        (["block.2"], 2),
+        (["last"], 3),
+        (["final", "block.0"], 3),
+    ],
+)
+def test_blocks_above_the_highest_tap_do_not_run(taps: list[str], needed: int) -> None:
+    model, ran = toy_vit(), []
+    for i, block in enumerate(model.blocks):
+        block.register_forward_hook(lambda *_, i=i: ran.append(i))
+    model.post_norm.register_forward_hook(lambda *_: ran.append("post_norm"))
+    assert list(model(torch.randn(1, 3, 12, 12), taps)) == taps
+    assert ran == [*range(needed), *(["post_norm"] if "final" in taps else [])]
+
+
+def test_an_unknown_tap_is_an_error_that_names_the_known() -> None:
+    with pytest.raises(ValueError, match=r"block\.3.*block\.0 … block\.2, last, final"):
+        toy_vit()(torch.randn(1, 3, 12, 12), ["last", "block.3"])
+
+
+def test_names_are_those_of_the_contract() -> None:
+    names = set(toy_vit(depth=1).state_dict())
+    block = [f"blocks.0.{part}" for part in IN_TRANSFORMERS if part.startswith(("attn", "mlp"))]
+    both = [
+        f"{part}.{kind}"
+        for part in (*block, "pre_norm", "post_norm")
+        for kind in ("weight", "bias")
+    ]
+    assert names == {"patches.weight", "cls", "position.weight", *both}
+    assert toy_vit_config().places() == len(toy_vit().position.weight)
