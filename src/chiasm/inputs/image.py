@@ -60,11 +60,11 @@ class Transform(Settings):
         """Return [3, size, size] float32, normalised, of a picture uint8 [H, W, 3]."""
         if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
             raise ValueError(f"need uint8 [H, W, 3] pixels, not {rgb.dtype} {list(rgb.shape)}")
-        # A copy: arrays that come from a decoder may be read-only or upside down in memory.
-        whole = torch.from_numpy(np.array(rgb.transpose(2, 0, 1), order="C"))
+        # torch takes no read-only or mirrored memory; what comes from our decoder is not copied.
+        whole = torch.from_numpy(np.require(rgb, requirements=("C", "W"))).permute(2, 0, 1)
         fitted = {"pad": self._pad, "crop": self._crop, "stretch": self._stretch}[self.fit](whole)
         mean, std = (torch.tensor(values)[:, None, None] for values in (self.mean, self.std))
-        return (fitted.float() / 255 - mean) / std
+        return (fitted.contiguous().float() / 255 - mean) / std
 
     def _pad(self, whole: Tensor) -> Tensor:
         _, height, width = whole.shape
@@ -167,8 +167,9 @@ def _read(record: dict[str, Any], path: Path) -> Transform:
     settings: dict[str, Any] = {"resample": kernel}
     settings["fit"], settings["size"] = _fit(record, refuse)
     if record.get("do_normalize", True):
-        if "image_mean" not in record or "image_std" not in record:
-            raise refuse("image_mean and image_std are missing")
+        for name in ("image_mean", "image_std"):
+            if not isinstance(given := record.get(name), list) or len(given) != 3:
+                raise refuse(f"{name} must be three numbers")
         settings |= {"mean": record["image_mean"], "std": record["image_std"]}
     else:
         settings |= {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}

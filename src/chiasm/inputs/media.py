@@ -227,9 +227,10 @@ def _refuse(reason: str, detail: str = "") -> NoReturn:
 def _decode(data: bytes, request: dict[str, Any]) -> Image.Image:
     from PIL import Image, UnidentifiedImageError
 
-    # Our own check below is the precise one. Pillow's serves WebP, whose decoder takes memory for
-    # the canvas when the file is opened; Pillow refuses at twice its limit.
-    Image.MAX_IMAGE_PIXELS = (request["pixels"] + 1) // 2
+    # Our own check below is the precise one. Pillow's serves WebP only, whose decoder takes memory
+    # for the canvas when the file is opened; Pillow refuses at twice its limit.
+    webp = data.startswith(b"RIFF")
+    Image.MAX_IMAGE_PIXELS = (request["pixels"] + 1) // 2 if webp else None
     try:
         picture = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
