@@ -1,1 +1,33 @@
-"""Door plate: to be written by the owner of this room."""
+"""inference: how a model speaks. Prompts go in, answers come out.
+
+    Rendered ──► engine.Engine ──► sampling.choose ──► tokens ──► utterance.Utterance ──► text
+                      ▲   └──◄── one token per row ──◄──┘
+    session.Session ──┘ a conversation that goes on: keeps the cache between turns
+    quantize.prepack ── lays a model's weights out for decoding on a processor
+
+May enter: what turns a built model into answers. Must stay outside: how models are built, chat formats,
+scores.
+"""
+
+from chiasm.base.doors import lazily
+
+__all__ = [  # noqa: F822 - resolved by __getattr__
+    "Answer",
+    "Engine",
+    "Sampling",
+    "Session",
+    "Utterance",
+    "prepack",
+]
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "Answer": "engine",
+        "Engine": "engine",
+        "Sampling": "sampling",
+        "Session": "session",
+        "Utterance": "utterance",
+        "prepack": "quantize",
+    },
+)

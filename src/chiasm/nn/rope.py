@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import torch
@@ -44,6 +45,20 @@ class Rope:
         cos, sin = angles.cos(), angles.sin()
         self.cos = torch.cat((cos, cos), dim=-1)[:, :, None].to(dtype)
         self.sin = torch.cat((-sin, sin), dim=-1)[:, :, None].to(dtype)
+        self._beside: dict[tuple[int, int], Rope] = {}
+
+    def beside(self, turned: int, still: int) -> Rope:
+        """The same for [B, T, turned + still, width], the last `still` heads of which do not turn."""
+        if (turned, still) not in self._beside:
+            wide = copy.copy(self)
+            shape = (*self.cos.shape[:2], still, self.cos.shape[-1])
+            stay = (self.cos.new_ones(shape), self.sin.new_zeros(shape))
+            wide.cos, wide.sin = (
+                torch.cat((part.expand(-1, -1, turned, -1), rest), dim=2)
+                for part, rest in zip((self.cos, self.sin), stay, strict=True)
+            )
+            self._beside[turned, still] = wide
+        return self._beside[turned, still]
 
 
 def rotate(x: Tensor, rope: Rope) -> Tensor:
