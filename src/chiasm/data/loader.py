@@ -20,6 +20,7 @@ from typing import Any
 from torch import Tensor
 
 from chiasm.base.errors import UserError
+from chiasm.data.balance import Balance
 from chiasm.data.settings import LoadSettings
 from chiasm.data.sources import BadSample, Source
 from chiasm.inputs.batch import Batch, pack
@@ -49,6 +50,7 @@ class PackingLoader:
             raise UserError(f"The data source {source.name} holds no record.")
         self.source, self.renderer, self.pixels_of = source, renderer, pixels_of
         self.settings, self.share, self.refused = settings, share, refused
+        self.balance = Balance(source) if settings.balance else None
         self.used = 0
         self.skipped: Counter[str] = Counter()
         self._order = lru_cache(maxsize=2)(self._permutation)
@@ -94,10 +96,13 @@ class PackingLoader:
         except BadSample as error:
             skipped.append((f"{self.source.name}/{number}", error.reason))
             return ()
+        count = min(self.settings.questions, len(record))
+        if self.balance is not None:
+            chance = random.Random(f"{self.settings.seed}/{number}/{epoch}")
+            return [record[place] for place in self.balance.draw(record, count, chance)]
         order = list(range(len(record)))
         random.Random(f"{self.settings.seed}/{number}").shuffle(order)
         first = epoch * self.settings.questions
-        count = min(self.settings.questions, len(record))
         return [record[order[(first + i) % len(record)]] for i in range(count)]
 
     def _permutation(self, epoch: int) -> list[int]:

@@ -12,6 +12,8 @@ class LoadSettings(Settings):
     """Records (samples that share their pictures) per step."""
     questions: int = 8
     """Samples taken from a record each time it is seen; the next ones when it is seen again."""
+    balance: bool = False
+    """Draw samples so that each question has each of its answers equally often (reads the source once)."""
     parts: int = 1
     """Micro-batches that a step is cut into."""
     max_tokens: int = 1024

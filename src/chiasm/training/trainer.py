@@ -64,8 +64,8 @@ Observer = Callable[["Trainer", Facts], None]
 class Trainer:
     """Model, objective, learner and loader, and the loop that joins them.
 
-    The run's folder holds checkpoints/step-N; `fit` goes on from the newest one that verifies, and the
-    result is bit-identical to a run that was never interrupted.
+    The run's folder holds checkpoints/step-N. `resume` takes back the newest one that verifies and `fit`
+    goes on from there: the result is bit-identical to that of a run that was never interrupted.
     """
 
     def __init__(
@@ -85,6 +85,11 @@ class Trainer:
         self.bad_steps = 0
 
     @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return next(self.model.parameters()).device
+
+    @property
     def checkpoints(self) -> Path:
         """Where the run's checkpoints lie."""
         return self.folder / "checkpoints"
@@ -97,20 +102,23 @@ class Trainer:
                 last = self.step == self.settings.steps
                 for observer in self.observers:
                     observer(self, facts)
-                if last or stop() or self.step % self.settings.save_every == 0:
+                stopping = stop()  # asked once: a Ctrl-C between two questions would go unsaved
+                if last or stopping or self.step % self.settings.save_every == 0:
                     self.save()
-                if stop() and not last:
+                if stopping and not last:
                     return False
         return True
 
     def train_step(self, parts: Sequence[Batch]) -> Facts:
         """One optimizer step over its micro-batches: sums in, one division, one update."""
         began = time.perf_counter()
+        parts = [part.to(self.device) for part in parts]
         total = sum(self.objective.weight(part) for part in parts)
         loss = 0.0
         for part in parts:
             summed = self.objective.loss(self.model, part)
-            (summed / max(1, total)).backward()
+            if summed.requires_grad:  # text alone never passes the crosses, the only part that may learn
+                (summed / max(1, total)).backward()
             loss += float(summed.detach())
         norm = float(nn.utils.clip_grad_norm_(self.learner.learning.values(), self.settings.clip))
         rate = self._update(norm, total)
