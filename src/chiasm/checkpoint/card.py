@@ -33,7 +33,7 @@ def read_facts(folder: Path) -> dict[str, str]:
         return {}
     _, _, front = text.partition("---\n")
     front, ended, _ = front.partition("\n---\n")
-    _, ours, facts = front.partition("\nchiasm:\n")
+    _, ours, facts = f"\n{front}\n".partition("\nchiasm:\n")
     if not text.startswith("---\n") or not ended or not ours:
         return {}
     found = {}

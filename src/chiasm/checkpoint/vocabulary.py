@@ -27,11 +27,11 @@ def tokenizer_files(metadata: Mapping[str, Any], source: str) -> dict[str, bytes
         number = metadata.get(f"tokenizer.ggml.{key}_token_id")
         if number is None:
             continue
-        if type(number) is not int or (token := tokenizer.id_to_token(number)) is None:
+        if type(number) is not int or not 0 <= number < tokenizer.get_vocab_size():
             raise CheckpointError(
                 f"{source}: the {key} token's id {number!r} is not in the vocabulary."
             )
-        roles[name] = (number, token)
+        roles[name] = (number, str(tokenizer.id_to_token(number)))
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "add_prefix_space": False,

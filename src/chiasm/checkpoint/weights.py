@@ -229,17 +229,7 @@ def load_strict(
         name: value for name, value in module.state_dict().items() if twins.get(name, name) == name
     }
     given = _fold_twins(tensors, twins)
-    origins = dict(provenance or {})
-    faults = _faults(own, given, origins)
-    if faults:
-        shown = "; ".join(faults[:12]) + (
-            f"; and {len(faults) - 12} more" if len(faults) > 12 else ""
-        )
-        raise CheckpointError(f"the weights do not fit the model: {shown}.")
-    values = {}
-    for name, place in own.items():
-        kind = place.dtype if dtype is None or not place.is_floating_point() else dtype
-        values[name] = _checked(given[name], place, origins.get(name, name)).to(kind, copy=True)
+    values = _fitting(own, given, provenance or {}, dtype)
     if any(place.is_meta for place in own.values()):
         params = dict(module.named_parameters(remove_duplicate=False))
         ready = {
@@ -276,22 +266,33 @@ def _fold_twins(tensors: Mapping[str, Tensor], twins: Mapping[str, str]) -> Mapp
     return folded
 
 
-def _faults(
-    own: Mapping[str, Tensor], given: Mapping[str, Tensor], origins: Mapping[str, str]
-) -> list[str]:
-    missing = [f'"{name}" is missing' for name in own if name not in given]
-    unknown = [
-        f'"{origins.get(name, name)}" has no place in the model{did_you_mean(name, own).rstrip()}'
-        for name in given
-        if name not in own
-    ]
-    wrong = [
-        f'"{origins.get(name, name)}" has shape {list(given[name].shape)}, '
-        f"the model {list(place.shape)}"
-        for name, place in own.items()
-        if name in given and given[name].shape != place.shape
-    ]
-    return missing + unknown + wrong
+def _fitting(
+    own: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+    origins: Mapping[str, str],
+    dtype: torch.dtype | None,
+) -> dict[str, Tensor]:
+    """Copy what is given for each place of the module; everything that does not fit is told at once."""
+    faults = [f'"{name}" is missing' for name in own if name not in given]
+    for name in given:
+        if name not in own:
+            hint = did_you_mean(name, own).rstrip()
+            faults.append(f'"{origins.get(name, name)}" has no place in the model{hint}')
+    values = {}
+    for name, place in own.items():
+        if name not in given:
+            continue
+        tensor, origin = given[name], origins.get(name, name)  # read once: it may cost something
+        if tensor.shape != place.shape:
+            shapes = f"{list(tensor.shape)}, the model {list(place.shape)}"
+            faults.append(f'"{origin}" has shape {shapes}')
+        elif not faults:
+            kind = place.dtype if dtype is None or not place.is_floating_point() else dtype
+            values[name] = _checked(tensor, place, origin).to(kind, copy=True)
+    if faults:
+        more = f"; and {len(faults) - 12} more" if len(faults) > 12 else ""
+        raise CheckpointError(f"the weights do not fit the model: {'; '.join(faults[:12])}{more}.")
+    return values
 
 
 def _checked(tensor: Tensor, place: Tensor, origin: str) -> Tensor:

@@ -1,0 +1,132 @@
+"""Our own folders: parts inside or by reference, both exactly what they were."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests.checkpoint.toys import decoder, equal, vit
+
+from chiasm.base.errors import UserError
+from chiasm.checkpoint.card import read_facts
+from chiasm.checkpoint.composed import load_model, save_model
+from chiasm.checkpoint.folder import load_decoder, load_vit, save_decoder, save_vit
+from chiasm.checkpoint.weights import CheckpointError
+from chiasm.models import CrossedConfig, PrefixConfig, compose
+
+FILES = {"tokenizer.json": b"{}", "chat_template.jinja": b"{{ messages }}"}
+
+
+@pytest.fixture(params=["crossed", "prefix"])
+def model(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """A model of parts that lie in tmp_path/words and tmp_path/eyes, the words in fp16."""
+    save_decoder(decoder().half(), tmp_path / "words")
+    save_vit(vit(), tmp_path / "eyes")
+    words, eyes = load_decoder(tmp_path / "words")[0], load_vit(tmp_path / "eyes")[0]
+    if request.param == "crossed":
+        return compose(
+            CrossedConfig(decoder=words.config, encoder=eyes.config, crosses=2), words, eyes
+        )
+    return compose(PrefixConfig(decoder=words.config, encoder=eyes.config), words, eyes)
+
+
+def both(tmp_path: Path) -> dict[str, str]:
+    return {"decoder": str(tmp_path / "words"), "encoder": str(tmp_path / "eyes")}
+
+
+def test_all_inside(model: Any, tmp_path: Path) -> None:
+    save_model(model, tmp_path / "m", config={"recipe": "toy"}, files=FILES, parts={})
+    loaded = load_model(tmp_path / "m")
+    assert type(loaded.model) is type(model) and loaded.model.config == model.config
+    assert equal(loaded.model.state_dict(), model.state_dict())
+    assert loaded.config["recipe"] == "toy"
+    assert loaded.config["model_type"] == f"chiasm_{model.config.kind}"
+    assert loaded.provenance.tensors.keys() == model.state_dict().keys()
+    assert (tmp_path / "m" / "chat_template.jinja").read_bytes() == FILES["chat_template.jinja"]
+    assert read_facts(tmp_path / "m")["model_type"] == f"chiasm_{model.config.kind}"
+
+
+def test_parts_by_reference_are_not_carried_and_come_back(model: Any, tmp_path: Path) -> None:
+    save_model(model, tmp_path / "m", config={}, files={}, parts=both(tmp_path))
+    carried = load_file(tmp_path / "m" / "model.safetensors")
+    assert {name.partition(".")[0] for name in carried} & {"decoder", "encoder"} == set()
+    loaded = load_model(tmp_path / "m")
+    assert equal(loaded.model.state_dict(), model.state_dict())
+    origin = loaded.provenance.tensors["decoder.norm.weight"]
+    assert "words" in origin and origin.endswith("model.safetensors:model.norm.weight")
+
+
+def test_one_part_by_reference_and_another_type(model: Any, tmp_path: Path) -> None:
+    part = {"encoder": str(tmp_path / "eyes")}
+    save_model(model, tmp_path / "m", config={}, files={}, parts=part, dtype=torch.bfloat16)
+    loaded = load_model(tmp_path / "m", torch.bfloat16)
+    expected = {name: value.bfloat16() for name, value in model.state_dict().items()}
+    assert equal(loaded.model.state_dict(), expected)
+
+
+def test_a_part_in_lower_precision_is_still_its_source(model: Any, tmp_path: Path) -> None:
+    save_model(model.bfloat16(), tmp_path / "m", config={}, files={}, parts=both(tmp_path))
+    assert equal(load_model(tmp_path / "m", torch.bfloat16).model.state_dict(), model.state_dict())
+
+
+def test_a_part_that_was_trained_cannot_be_a_reference(model: Any, tmp_path: Path) -> None:
+    with torch.no_grad():
+        model.encoder.cls[3] += 1e-6
+    with pytest.raises(UserError, match=r"The encoder is not the one of .*eyes any more"):
+        save_model(model, tmp_path / "m", config={}, files={}, parts=both(tmp_path))
+    assert not (tmp_path / "m").exists()
+
+
+def test_another_part_in_the_same_place_is_refused(model: Any, tmp_path: Path) -> None:
+    save_model(model, tmp_path / "m", config={}, files={}, parts=both(tmp_path))
+    (tmp_path / "eyes").rename(tmp_path / "moved")
+    with pytest.raises(UserError, match="neither a folder nor a built-in part"):
+        load_model(tmp_path / "m")
+    found = load_model(tmp_path / "m", parts={"encoder": str(tmp_path / "moved")})
+    assert equal(found.model.state_dict(), model.state_dict())
+    save_vit(vit(), tmp_path / "eyes")
+    with pytest.raises(CheckpointError, match=r"encoder in .*eyes is not the one"):
+        load_model(tmp_path / "m")
+
+
+def change(folder: Path, **changes: Any) -> None:
+    record = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**record, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model_type": "llama"}, "did not write"),
+        ({"format": 2}, "later Chiasm"),
+        ({"format": None}, '"format"'),
+        ({"model": None}, 'no "model"'),
+        ({"model": {"kind": "crossed"}}, "missing"),
+        ({"parts": {"nose": {"source": "x", "sha256": "y"}}}, "no part"),
+        ({"parts": {"decoder": "words"}}, "not a record"),
+        ({"parts": {"decoder": {"source": "words"}}}, "sha256"),
+    ],
+)
+def test_a_damaged_config_is_told(
+    changes: dict[str, Any], words: str, model: Any, tmp_path: Path
+) -> None:
+    save_model(model, tmp_path / "m", config={}, files={}, parts={})
+    change(tmp_path / "m", **changes)
+    with pytest.raises(UserError, match=words):
+        load_model(tmp_path / "m")
+
+
+def test_a_tensor_too_few_or_too_many_is_told(model: Any, tmp_path: Path) -> None:
+    save_model(model, tmp_path / "m", config={}, files={}, parts=both(tmp_path))
+    references = json.loads((tmp_path / "m" / "config.json").read_text())["parts"]
+    change(tmp_path / "m", parts={"decoder": references["decoder"]})
+    with pytest.raises(CheckpointError, match=r'"encoder\..*" is missing'):
+        load_model(tmp_path / "m")
+    save_model(model, tmp_path / "n", config={}, files={}, parts={})
+    change(tmp_path / "n", parts=references)
+    with pytest.raises(CheckpointError, match="refers to it elsewhere"):
+        load_model(tmp_path / "n")
