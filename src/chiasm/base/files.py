@@ -278,8 +278,7 @@ def _give_name(temporary: Path, path: Path) -> None:
         except BaseException:
             disk.rename(old, path)
             raise
-        disk.sync(path.parent)
-        discard(old)
+        discard(old)  # which first makes both new names durable
     finally:
         locks.release(held)
 
