@@ -1,0 +1,7 @@
+"""`python -m chiasm` is `chiasm`."""
+
+import sys
+
+from chiasm.cli import main
+
+sys.exit(main())

@@ -1,0 +1,169 @@
+"""Words to a record of options by tyro, and tyro's boxes to one sentence."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import re
+from collections.abc import Iterator
+from contextlib import redirect_stderr
+from typing import Annotated, Any, TypeAlias, TypeVar
+
+import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+from chiasm.base.config import Settings
+from chiasm.base.errors import UserError, did_you_mean
+from chiasm.training.settings import Rate, Table
+
+T = TypeVar("T")
+
+Flag: TypeAlias = Annotated[bool, tyro.conf.arg(help_behavior_hint="")]
+"""An option without a value."""
+Words: TypeAlias = tyro.conf.Positional[
+    Annotated[tuple[str, ...], tyro.conf.arg(metavar="WORD", help_behavior_hint="")]
+]
+"""What stands there without an option's name."""
+FROZEN = "freeze"
+
+
+def read(prog: str, words: list[str], default: T, about: str) -> T:
+    """Return `default` with what the words change; it is a dataclass, settings may be in it.
+
+    `prog` is the command as it was typed, `about` the first lines of its help. Every complaint is a
+    UserError. Asking for help prints it and raises SystemExit.
+    """
+    heard = io.StringIO()
+    try:
+        with redirect_stderr(heard):
+            found, unknown = tyro.cli(
+                type(default),
+                prog=prog,
+                description=about,
+                args=words,
+                default=default,
+                return_unknown_args=True,
+                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands),
+                registry=_registry(),
+            )
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise UserError(_sentence(prog, heard.getvalue())) from None
+    if unknown:
+        raise UserError(_unknown(prog, unknown[0], default))
+    return found
+
+
+# ---- what is wrong, in words -------------------------------------------------------------------
+
+_CHOICE = re.compile(r"invalid choice '(.*)' for argument '(\S+)'\. Expected one of \((.*)\)")
+_VALUE = re.compile(r"Error parsing (\S+): (.*)")
+_NO_VALUE = re.compile(r"Missing value for argument '(\S+)'")
+
+
+def _unknown(prog: str, word: str, default: Any) -> str:
+    option = word.partition("=")[0]
+    if not option.startswith("-"):
+        return f'"{word}" is one word too many. See {prog} --help.'
+    known = [f"--{name.replace('_', '-')}" for name in _names(default)]
+    near = did_you_mean(option.replace("_", "-"), known)
+    return f'There is no option "{option}".{near or f" See {prog} --help."}'
+
+
+def _names(record: Any, prefix: str = "") -> Iterator[str]:
+    """The dotted names of all options; a field called `settings` gives its own without a prefix."""
+    names: Any = type(record).model_fields if isinstance(record, Settings) else ()
+    if dataclasses.is_dataclass(record):
+        names = [field.name for field in dataclasses.fields(record)]
+    for name in names:
+        value = getattr(record, name)
+        if isinstance(value, Settings):
+            yield from _names(value, prefix if name == "settings" else f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _sentence(prog: str, box: str) -> str:
+    """Take the complaint out of tyro's box: what stands above the first inner line."""
+    lines = [line.strip(" │|") for line in box.strip().splitlines()[1:]]
+    text = " ".join(line for line in lines[: _first_rule(lines)] if line) or box.strip()
+    if found := _CHOICE.search(text):
+        given, option, listed = found.groups()
+        choices = re.findall(r"'([^']*)'", listed)
+        near = did_you_mean(given, choices)
+        return f'{option} is "{given}", but must be {" or ".join(choices)}.{near}'
+    if found := _VALUE.search(text):
+        return f"{found[1]} {found[2].rstrip('.')}."
+    if found := _NO_VALUE.search(text):
+        return f"{found[1]} needs a value. See {prog} --help."
+    return text
+
+
+def _first_rule(lines: list[str]) -> int:
+    rules = (i for i, line in enumerate(lines) if line.startswith(("──", "╰", "--")))
+    return next(rules, len(lines))
+
+
+# ---- types of options --------------------------------------------------------------------------
+
+
+def _registry() -> ConstructorRegistry:
+    """How words become values where tyro's own way is unclear about what was wrong, or too long."""
+    registry = ConstructorRegistry()
+    registry.primitive_rule(_numbers)
+    registry.primitive_rule(_table)
+    return registry
+
+
+def _numbers(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    if info.type not in (int, float):
+        return None
+    kind: type[int] | type[float] = int if info.type is int else float
+    words = "a whole number" if kind is int else "a number"
+
+    def parse(given: list[str]) -> int | float:
+        try:
+            return kind(given[0])
+        except ValueError:
+            raise ValueError(f'should be {words}, not "{given[0]}"') from None
+
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="N" if kind is int else "X",
+        instance_from_str=parse,
+        is_instance=lambda value: isinstance(value, kind) and not isinstance(value, bool),
+        str_from_instance=lambda value: [f"{value:g}" if kind is float else str(value)],
+    )
+
+
+def _table(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """The table who-learns as words PATTERN=RATE, PATTERN=RATE:DECAY or PATTERN=freeze."""
+    if info.type != Table:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="PATTERN=RATE",
+        instance_from_str=lambda words: tuple(map(_row, words)),
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=lambda table: [f"{pattern}={_told(rate)}" for pattern, rate in table],
+    )
+
+
+def _row(word: str) -> tuple[str, Rate | None]:
+    pattern, _, fate = word.partition("=")
+    peak, _, decay = fate.partition(":")
+    if pattern and fate == FROZEN:
+        return pattern, None
+    try:
+        return pattern, Rate(peak=float(peak), decay=float(decay or 0))
+    except ValueError:
+        raise ValueError(
+            f'should be words such as "crosses.*=1e-3" or "decoder.*={FROZEN}", not "{word}"'
+        ) from None
+
+
+def _told(rate: Rate | None) -> str:
+    if rate is None:
+        return FROZEN
+    return f"{rate.peak:g}" + (f":{rate.decay:g}" if rate.decay else "")
