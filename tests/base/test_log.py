@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from chiasm.base import files, log
 from chiasm.base.errors import UserError
-from chiasm.base.log import Metrics, Progress, read_rows, say
+from chiasm.base.log import Metrics, Progress, say
 
 
 @pytest.fixture
@@ -28,6 +28,10 @@ def no_board(monkeypatch):
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+def read_rows(path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def plain(stream: Terminal) -> str:
@@ -165,7 +169,8 @@ for step in range(10**9):
         told = int(program.stdout.readline())
     program.send_signal(signal.SIGKILL)
     program.communicate()
-    steps = [row["step"] for row in read_rows(path)]
+    whole = path.read_text().rpartition("\n")[0]  # the last line may be torn
+    steps = [json.loads(line)["step"] for line in whole.splitlines()]
     assert steps == list(range(len(steps)))
     assert len(steps) > told
 

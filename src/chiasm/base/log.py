@@ -173,12 +173,6 @@ class Metrics:
                 raise
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a metrics file, without torn or damaged lines."""
-    rows = (_row(line) for line in Path(path).read_bytes().split(b"\n"))
-    return [row for row in rows if row is not None]
-
-
 def _row(line: bytes) -> dict[str, Any] | None:
     try:
         row = json.loads(line)
