@@ -91,7 +91,7 @@ def test_closed_gates_are_the_language_model_bit_for_bit(dtype: torch.dtype) -> 
     for cross in model.crosses:
         nn.init.zeros_(cross.attn_gate)
         nn.init.zeros_(cross.mlp_gate)
-    batch = pack(samples_of([2, 0, 1]), toy_pixels, share=True)
+    batch = pack(samples_of([2, 0, 1]), toy_pixels)
     tokens = batch.tokens.masked_fill(batch.tokens >= VOCAB, 5)
     assert batch.vision is not None
     got = model(tokens, positions=batch.positions, segments=batch.segments, vision=batch.vision)
@@ -108,7 +108,7 @@ def test_text_stays_bit_identical_beside_pictures(
 ) -> None:
     model = toy_crossed().to(dtype)
     samples = samples_of(counts)
-    batch = lay(samples, toy_pixels, share=True)
+    batch = lay(samples, toy_pixels)
     tokens = batch.tokens.masked_fill(batch.tokens >= VOCAB, 5)  # the plain model has no such row
     plain = model.decoder(tokens, positions=batch.positions, segments=batch.segments)
     got = model(**batch.inputs())
@@ -151,7 +151,7 @@ def test_a_picture_reaches_its_own_sample_from_its_place_on(
         counts = [*counts, 1]
     model = toy_crossed()
     samples = samples_of(counts, seed)
-    batch = (pack if packed else pad)(samples, toy_pixels, share=True)
+    batch = (pack if packed else pad)(samples, toy_pixels)
     holder = [i for i, n in enumerate(counts) for _ in range(n)]
     for picture in range(sum(counts)):
         changed = seen_by(model, batch, picture)
@@ -202,7 +202,7 @@ def dense(model: Crossed, tokens: Tensor, spans: Tensor, pixels: Tensor) -> Tens
 def test_packs_against_one_dense_masked_sample_at_a_time(counts: list[int], seed: int) -> None:
     model = toy_crossed().double()
     samples = samples_of(counts, seed)
-    batch = pack(samples, toy_pixels, share=True)
+    batch = pack(samples, toy_pixels)
     got = model(**double(batch))[0].split([len(s.ids) for s in samples])
     for sample, features in zip(samples, got, strict=True):
         pixels = [toy_pixels(p).double() for p in sample.pictures] or [
@@ -215,7 +215,7 @@ def test_packs_against_one_dense_masked_sample_at_a_time(counts: list[int], seed
 
 def test_the_order_of_pictures_matters_and_renaming_them_does_not() -> None:
     model = toy_crossed().double()
-    batch = pack(samples_of([2, 1]), toy_pixels, share=True)
+    batch = pack(samples_of([2, 1]), toy_pixels)
     vision = batch.vision
     before = model(**double(batch))
     # pictures of the second sample first: 0, 1, 2 become 1, 2, 0
@@ -235,7 +235,7 @@ def test_the_order_of_pictures_matters_and_renaming_them_does_not() -> None:
 
 def test_given_features_are_what_the_encoder_would_give() -> None:
     model = toy_crossed()
-    batch = pack(samples_of([1, 2]), toy_pixels, share=True)
+    batch = pack(samples_of([1, 2]), toy_pixels)
     features = see(model, batch.vision.pixels)
     ran = []
     model.encoder.register_forward_hook(lambda *_: ran.append(1))
@@ -249,7 +249,7 @@ def test_given_features_are_what_the_encoder_would_give() -> None:
 @pytest.mark.parametrize("counts", [[0, 2, 0], [1], [0, 0]])
 def test_gradients_are_finite_when_rows_see_nothing(counts: list[int]) -> None:
     model = toy_crossed()
-    batch = pack(samples_of(counts), toy_pixels, share=True)
+    batch = pack(samples_of(counts), toy_pixels)
     model(**batch.inputs()).square().sum().backward()
     grads = {name: p.grad for name, p in model.named_parameters()}
     assert all(g is None or g.isfinite().all() for g in grads.values())
@@ -278,7 +278,7 @@ def cut(vision: Vision, sample: Rendered, start: int, stop: int) -> Vision | Non
 def test_along_the_cache_is_the_whole_with_pictures_on_the_way(seed: int) -> None:
     model = toy_crossed().double()
     sample = toy_rendered(seed, [toy_picture(i) for i in range(seed % 5)], tokens=9)
-    batch = pad([sample], toy_pixels, share=True)
+    batch = pad([sample], toy_pixels)
     whole = model(**double(batch))
     length = len(sample.ids)
     # cut everywhere but inside a run of pictures: a run is shown at once
@@ -299,7 +299,7 @@ def test_rows_with_different_pictures_go_on_alone() -> None:
     model = toy_crossed().double()
     samples = samples_of([1, 0, 3, 1], seed=3)
     samples[3] = toy_rendered(9, [toy_picture(0)], tokens=6)  # shares its picture with row 0
-    batch = pad(samples, toy_pixels, share=True)
+    batch = pad(samples, toy_pixels)
     assert batch.vision.pixels.shape[0] == 4
     cache = model.cache(4, 20)
     first = model(**double(batch) | {"positions": None}, cache=cache)
@@ -313,7 +313,7 @@ def test_rows_with_different_pictures_go_on_alone() -> None:
         longer = Rendered(
             ids, [False] * len(ids), sample.pictures, sample.seen + [sample.seen[-1]] * 3
         )
-        expected = model(**double(pad([longer], toy_pixels, share=True)))[0]
+        expected = model(**double(pad([longer], toy_pixels)))[0]
         got = torch.cat((first[row, : len(sample.ids)], *(step[row] for step in steps)))
         torch.testing.assert_close(got, expected, atol=1e-12, rtol=0)
 
@@ -321,7 +321,7 @@ def test_rows_with_different_pictures_go_on_alone() -> None:
 def test_pictures_are_encoded_once_per_conversation() -> None:
     model, ran = toy_crossed(), []
     model.encoder.register_forward_hook(lambda _, inputs, __: ran.append(len(inputs[0])))
-    batch = pad(samples_of([2]), toy_pixels, share=True)
+    batch = pad(samples_of([2]), toy_pixels)
     cache = model.cache(1, 40)
     model(**batch.inputs(), cache=cache)
     cache.advance(batch.tokens.shape[1])

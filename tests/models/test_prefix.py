@@ -53,7 +53,7 @@ def test_picture_vectors_stand_in_their_places(squares: int) -> None:
     places = model.config.places()
     assert places == PLACES // squares**2
     rendered = toy_rendered(3, [toy_picture(0), toy_picture(1)], places=places)
-    batch = pack([rendered], toy_pixels, share=False)
+    batch = pack([rendered], toy_pixels)
     pixels = batch.vision.pixels.double()
     vectors = model.projector(see(model, pixels)).flatten(0, 1)
     table = torch.cat((model.decoder.embed.weight, model.extra.weight))
@@ -100,7 +100,7 @@ def test_text_alone_is_the_language_model_bit_for_bit() -> None:
 @torch.no_grad()
 def test_text_stays_bit_identical_beside_pictures(dtype: torch.dtype, lay: object) -> None:
     model = toy_prefix().to(dtype)
-    batch = lay(samples_of([0, 2, 0]), toy_pixels, share=False)
+    batch = lay(samples_of([0, 2, 0]), toy_pixels)
     tokens = batch.tokens.masked_fill(batch.tokens >= VOCAB, 5)
     plain = model.decoder(tokens, positions=batch.positions, segments=batch.segments)
     numbers = batch.segments if batch.segments is not None else torch.arange(3)[:, None]
@@ -114,10 +114,10 @@ def test_text_stays_bit_identical_beside_pictures(dtype: torch.dtype, lay: objec
 def test_packed_samples_are_the_samples(counts: list[int], seed: int) -> None:
     model = toy_prefix().double()
     samples = samples_of(counts, seed)
-    batch = pack(samples, toy_pixels, share=False)
+    batch = pack(samples, toy_pixels)
     got = model(**double(batch))[0].split([len(s.ids) for s in samples])
     for sample, features in zip(samples, got, strict=True):
-        expected = model(**double(pad([sample], toy_pixels, share=False)))[0]
+        expected = model(**double(pad([sample], toy_pixels)))[0]
         torch.testing.assert_close(features, expected, atol=1e-12, rtol=0)  # measured: 2e-15
 
 
@@ -126,7 +126,7 @@ def test_packed_samples_are_the_samples(counts: list[int], seed: int) -> None:
 def test_a_picture_reaches_its_own_sample_from_its_place_on(lay: object) -> None:
     model = toy_prefix()
     samples = samples_of([1, 0, 2], seed=4)
-    batch = lay(samples, toy_pixels, share=False)
+    batch = lay(samples, toy_pixels)
     before = model(**batch.inputs())
     for picture, (holder, own) in enumerate([(0, 0), (2, 0), (2, 1)]):
         pixels = batch.vision.pixels.clone()
@@ -146,7 +146,7 @@ def test_a_picture_reaches_its_own_sample_from_its_place_on(lay: object) -> None
 def test_along_the_cache_is_the_whole(seed: int) -> None:
     model = toy_prefix().double()
     sample = toy_rendered(seed, [toy_picture(0)], tokens=8, places=PLACES)
-    batch = pad([sample], toy_pixels, share=False)
+    batch = pad([sample], toy_pixels)
     whole = model(**double(batch))
     length, first = len(sample.ids), sample.ids.index(VOCAB)
     cuts = [t for t in range(1, length) if not first < t < first + PLACES]
@@ -164,7 +164,7 @@ def test_along_the_cache_is_the_whole(seed: int) -> None:
 def test_rows_of_different_lengths_go_on_alone() -> None:
     model = toy_prefix().double()
     samples = samples_of([1, 0, 2], seed=2)
-    batch = pad(samples, toy_pixels, share=False)
+    batch = pad(samples, toy_pixels)
     cache = model.cache(3, 60)
     model(**double(batch) | {"positions": None}, cache=cache)
     cache.advance(batch.lengths)
@@ -175,13 +175,13 @@ def test_rows_of_different_lengths_go_on_alone() -> None:
         longer = Rendered(
             ids, [False] * len(ids), sample.pictures, sample.seen + [sample.seen[-1]] * 2
         )
-        expected = model(**double(pad([longer], toy_pixels, share=False)))[0, -2:]
+        expected = model(**double(pad([longer], toy_pixels)))[0, -2:]
         torch.testing.assert_close(got[row], expected, atol=1e-12, rtol=0)
 
 
 def test_every_part_learns_from_a_picture() -> None:
     model = toy_prefix()
-    batch = pack(samples_of([1, 0]), toy_pixels, share=False)
+    batch = pack(samples_of([1, 0]), toy_pixels)
     model(**batch.inputs()).square().sum().backward()
     still = {n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()}
     # the tap is below the last block, and no added token but the places stands in the text

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from chiasm.inputs.batch import Batch
 from chiasm.training.objective import Objective
@@ -16,7 +16,7 @@ class Looking:
     """Loss per target on held-out batches with the right, a blank and a shuffled picture.
 
     Right far below the other two: the model looks. All three alike: it ignores its eyes, the failure
-    that native training is known for. Shuffled hands each picture the place of the next one.
+    that native training is known for. Shuffled gives each question the picture of another one.
     """
 
     def __init__(self, objective: Objective, batches: Sequence[Batch]) -> None:
@@ -25,9 +25,11 @@ class Looking:
     @torch.no_grad()
     def measure(self, model: nn.Module) -> dict[str, float]:
         """Return {"right": …, "blank": …, "shuffled": …} in nats per target."""
-        weight = sum(self.objective.weight(batch) for batch in self.batches)
+        device = next(model.parameters()).device
+        batches = [batch.to(device) for batch in self.batches]
+        weight = sum(self.objective.weight(batch) for batch in batches)
         return {
-            name: sum(float(self.objective.loss(model, change(b))) for b in self.batches) / weight
+            name: sum(float(self.objective.loss(model, change(b))) for b in batches) / weight
             for name, change in (("right", _right), ("blank", blank), ("shuffled", shuffled))
         }
 
@@ -38,15 +40,28 @@ def _right(batch: Batch) -> Batch:
 
 def blank(batch: Batch) -> Batch:
     """The same batch with every picture replaced by the mean colour (zero after normalisation)."""
-    if batch.vision is None or batch.vision.pixels is None:
-        return batch
-    pixels = torch.zeros_like(batch.vision.pixels)
-    return replace(batch, vision=replace(batch.vision, pixels=pixels))
+    return _changed(batch, torch.zeros_like)
 
 
 def shuffled(batch: Batch) -> Batch:
-    """The same batch with each picture replaced by its neighbour in the list."""
-    if batch.vision is None or batch.vision.pixels is None:
+    """The same batch with each picture replaced by the next one that differs, in one fixed order.
+
+    Its neighbour in the list might be a copy of the same picture.
+    """
+    return _changed(batch, _another)
+
+
+def _another(pixels: Tensor) -> Tensor:
+    kinds, kind = pixels.flatten(1).unique(dim=0, return_inverse=True)
+    return kinds[(kind + 1) % len(kinds)].view_as(pixels)
+
+
+def _changed(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
+    vision = batch.vision
+    if vision is None:
         return batch
-    pixels = batch.vision.pixels.roll(1, dims=0)
-    return replace(batch, vision=replace(batch.vision, pixels=pixels))
+    if vision.pixels is None or vision.features is not None:
+        raise ValueError(
+            "the looking meter changes pixels, and ready-made features would hide that"
+        )
+    return replace(batch, vision=replace(vision, pixels=change(vision.pixels)))

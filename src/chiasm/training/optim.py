@@ -17,8 +17,8 @@ class Learner:
     """AdamW over the parameters that the table lets learn; all others are frozen.
 
     Learning parameters are kept in fp32 whatever the model computes in (bf16 loses updates smaller
-    than 1/256 of a weight). Raises UserError when the table leaves a parameter uncovered or a row
-    matches nothing.
+    than 1/256 of a weight). Raises UserError when the table leaves a parameter uncovered, a row
+    matches nothing, or nothing learns.
     """
 
     def __init__(self, model: nn.Module, table: Table, schedule: Schedule, steps: int) -> None:
@@ -31,6 +31,8 @@ class Learner:
             if name in self.rates and parameter.dtype in (torch.bfloat16, torch.float16):
                 parameter.data = parameter.data.float()
         self.learning = {name: self.parameters[name] for name in self.rates}
+        if not self.learning:
+            raise UserError("`learn` freezes everything; give a rate to at least one pattern.")
         self.optimizer = torch.optim.AdamW(self._groups(), lr=0.0, betas=(0.9, 0.95), fused=True)
 
     def _groups(self) -> list[dict[str, Any]]:

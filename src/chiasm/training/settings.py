@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from chiasm.base.config import Settings
 
@@ -10,9 +13,9 @@ from chiasm.base.config import Settings
 class Rate(Settings):
     """How fast a part learns."""
 
-    peak: float
+    peak: PositiveFloat
     """Highest learning rate, reached after the warm-up."""
-    decay: float = 0.0
+    decay: NonNegativeFloat = 0.0
     """Weight decay of AdamW, on matrices only: gains, biases and gates are never decayed."""
 
 
@@ -23,9 +26,9 @@ Table = tuple[tuple[str, Rate | None], ...]
 class Schedule(Settings):
     """Linear warm-up, then a cosine down to `floor` times the peak."""
 
-    warmup: int = 0
+    warmup: NonNegativeInt = 0
     """Steps until the peak."""
-    floor: float = 0.0
+    floor: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Where the cosine ends, as a fraction of the peak."""
 
     def factor(self, step: int, steps: int) -> float:
@@ -39,17 +42,17 @@ class Schedule(Settings):
 class TrainSettings(Settings):
     """How long a run is, and what it does on its way."""
 
-    steps: int
+    steps: PositiveInt
     """Optimizer steps of the whole run."""
-    clip: float = 1.0
+    clip: PositiveFloat = 1.0
     """The gradient's norm is cut to this."""
-    save_every: int = 100
+    save_every: PositiveInt = 100
     """Steps between checkpoints; the last step always saves."""
-    keep: int = 2
+    keep: PositiveInt = 2
     """How many checkpoints stay on disk."""
-    look_every: int = 50
+    look_every: NonNegativeInt = 50
     """Steps between readings of the looking meter; 0 switches it off."""
-    sample_every: int = 100
+    sample_every: NonNegativeInt = 100
     """Steps between answers about sample pictures; 0 switches them off."""
-    patience: int = 5
+    patience: PositiveInt = 5
     """Steps in a row whose gradient is not finite before the run stops."""

@@ -117,7 +117,7 @@ class Trainer:
         loss = 0.0
         for part in parts:
             summed = self.objective.loss(self.model, part)
-            if summed.requires_grad:  # text alone never passes the crosses, the only part that may learn
+            if summed.requires_grad:  # text alone passes nothing that learns when the LLM is frozen
                 (summed / max(1, total)).backward()
             loss += float(summed.detach())
         norm = float(nn.utils.clip_grad_norm_(self.learner.learning.values(), self.settings.clip))

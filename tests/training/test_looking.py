@@ -1,0 +1,86 @@
+"""The looking meter: it must tell a model that looks from one that guesses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from tests.training.toys import lay, places, samples_of
+from torch import nn
+
+from chiasm.base.vision import Vision
+from chiasm.testing import toy_crossed, toy_picture, toy_prefix, toy_rendered
+from chiasm.training import Looking, NextToken
+from chiasm.training.looking import blank, shuffled
+
+
+@pytest.fixture(params=[toy_crossed, toy_prefix])
+def model(request: pytest.FixtureRequest) -> nn.Module:
+    return request.param()
+
+
+def test_a_model_with_open_gates_loses_something_without_its_picture(model: nn.Module) -> None:
+    batches = [
+        lay(model, samples_of([1, 0, 1], places(model))),
+        lay(model, samples_of([2], places(model), 9)),
+    ]
+    losses = Looking(NextToken(), batches).measure(model)
+    assert list(losses) == ["right", "blank", "shuffled"]
+    assert len({round(loss, 9) for loss in losses.values()}) == 3
+    targets = sum(NextToken().weight(batch) for batch in batches)
+    total = sum(float(NextToken().loss(model, batch).detach()) for batch in batches)
+    assert losses["right"] == pytest.approx(total / targets)
+
+
+def test_a_model_with_closed_gates_does_not_look() -> None:
+    model = toy_crossed()
+    for name, parameter in model.named_parameters():
+        if name.endswith("_gate"):
+            nn.init.zeros_(parameter)
+    losses = Looking(NextToken(), [lay(model, samples_of([1, 1]))]).measure(model)
+    assert losses["right"] == losses["blank"] == losses["shuffled"]
+
+
+def test_measuring_leaves_the_model_as_it_was(model: nn.Module) -> None:
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    state = torch.get_rng_state()
+    Looking(NextToken(), [lay(model, samples_of([1, 0], places(model)))]).measure(model)
+    assert all(
+        torch.equal(p, before[name]) and p.grad is None for name, p in model.named_parameters()
+    )
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_shuffled_picture_is_always_another_one() -> None:
+    """Questions about one picture bring a copy each: the neighbour may be the same picture again."""
+    model = toy_prefix()
+    samples = [toy_rendered(i, [toy_picture(i // 3)], places=9) for i in range(7)]
+    batch = lay(model, samples)
+    assert batch.vision is not None
+    changed = shuffled(batch)
+    right, wrong = batch.vision.pixels, changed.vision.pixels
+    assert len(right) >= 3 and (right != wrong).flatten(1).any(1).all()
+    assert {tuple(p.flatten().tolist()) for p in wrong} == {
+        tuple(p.flatten().tolist()) for p in right
+    }
+    assert changed.vision.spans is batch.vision.spans and changed.tokens is batch.tokens
+
+
+def test_a_blank_picture_is_the_mean_colour() -> None:
+    batch = lay(toy_crossed(), samples_of([1, 2]))
+    assert batch.vision is not None and not blank(batch).vision.pixels.any()
+    assert blank(batch).vision.pixels.shape == batch.vision.pixels.shape
+
+
+def test_ready_made_features_are_refused_because_they_would_hide_the_change() -> None:
+    batch = lay(toy_crossed(), samples_of([1]))
+    ready = replace(batch, vision=Vision(batch.vision.spans, features=torch.zeros(1, 10, 24)))
+    for change in (blank, shuffled):
+        with pytest.raises(ValueError, match="features would hide"):
+            change(ready)
+
+
+def test_text_has_no_picture_to_change() -> None:
+    batch = lay(toy_crossed(), samples_of([0, 0]))
+    assert batch.vision is None and blank(batch) is batch and shuffled(batch) is batch
