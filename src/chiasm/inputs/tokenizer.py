@@ -77,7 +77,11 @@ class Tokenizer:
         return self._controls[name]
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of plain text; literal control strings stay text. Raises UserError."""
+        """Return the ids of plain text; literal control strings stay text. Raises UserError.
+
+        Bytes that the vocabulary does not have are dropped, as in the tokenizers library: SmolLM2
+        lacks six ASCII control characters, and the first bytes of planes without characters.
+        """
         return self.spell(text)[0]
 
     def spell(self, text: str) -> tuple[list[int], list[int]]:
