@@ -7,13 +7,16 @@ import torch
 from tests.evaluation.toys import Listed
 from torch import Tensor
 
-from chiasm.evaluation.runner import answers, run
+from chiasm.evaluation.answers import answers, read_once
+from chiasm.evaluation.runner import run
 from chiasm.evaluation.task import Prompt, Task, question_of
 from chiasm.inference.engine import Engine
 from chiasm.inference.sampling import Sampling
+from chiasm.inputs.batch import Batch, pad
 from chiasm.inputs.chat import Rendered
 from chiasm.inputs.media import MediaError
-from chiasm.inputs.message import Picture
+from chiasm.inputs.message import Message, Picture, Text
+from chiasm.nn import Cache
 from chiasm.testing import (
     toy_crossed,
     toy_decoder_config,
@@ -47,13 +50,11 @@ class Toy:
 
 
 class Counted(Engine):
-    """An engine that remembers what it was asked."""
+    """An engine that remembers how many tokens each pass read, in how many rows."""
 
-    prompts: tuple[Rendered, ...] = ()
-
-    def generate(self, prompts: Sequence[Rendered], *args: object, **more: object) -> list:
-        self.prompts += tuple(prompts)
-        return super().generate(prompts, *args, **more)
+    def read(self, cache: Cache, batch: Batch) -> Tensor:
+        self.passes = [*getattr(self, "passes", []), batch.lengths.tolist()]
+        return super().read(cache, batch)
 
 
 def toy_task(pictures: int = 5, questions: int = 3) -> Task:
@@ -88,11 +89,59 @@ def test_answers_do_not_depend_on_the_batch(kind: str, batch: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_questions_about_one_picture_read_it_once(kind: str) -> None:
+def test_what_questions_have_in_common_is_read_once(kind: str) -> None:
+    """Two pictures with three questions: pass 1 reads up to the pictures, pass 2 what is behind."""
     engine, toy = speaker(kind)
-    run(toy_task(), answers(engine, toy, max_tokens=2), batch=6, quiet=True)
-    assert len(engine.prompts) == 15
-    assert len(toy.asked) == len(set(toy.asked)) == 5
+    task = toy_task(pictures=2)
+    run(task, answers(engine, toy, max_tokens=2), batch=6, quiet=True)
+    lengths = [len(toy.prompt(question_of(sample)).ids) for sample in task.source[0]]
+    before = 1 + len("user\n") + toy.renderer.places  # <|im_start|>, bytes, the picture
+    assert engine.passes == [[before] * 2, [length - before for length in lengths] * 2]
+    assert len(toy.asked) == len(set(toy.asked)) == 2
+
+
+def mixed() -> list[list[Message]]:
+    """Conversations with 0 to 3 pictures, in several turns, some of which begin alike."""
+    one, two = toy_picture(1), toy_picture(2)
+    past = [
+        Message("user", (Text("look "), one, Text(" here"))),
+        Message("assistant", (Text("yes"),)),
+    ]
+    return [
+        [Message("user", (one, Text("what?")))],
+        [Message("user", (one, Text("what colour?")))],
+        [Message("user", (two, Text("what?")))],
+        [*past, Message("user", (Text("and now?"),))],
+        [*past, Message("user", (Text("sure?"),))],
+        [*past, Message("user", (two, one, Text("both?")))],
+        [*past, Message("user", (two, one, Text("and both of these?")))],
+        [Message("user", (Text("before "), two, two, Text("after")))],
+    ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("text_only", [False, True])
+def test_reading_once_is_reading_whole(kind: str, text_only: bool) -> None:
+    """In fp64 the logits of every row, and of the tokens that follow, agree to rounding."""
+    engine, toy = speaker(kind)
+    engine.model.double()
+    prompts = [toy.prompt(messages) for messages in mixed()]
+    prompts += [toy.prompt([Message("user", (Text("no picture"),))])] * text_only
+
+    def pixels(picture: Picture) -> Tensor:
+        return toy.pixels_of(picture).double()
+
+    cache, logits = read_once(engine, prompts, toy.renderer.image_token, pixels, 4)
+    assert len(engine.passes) == (1 if text_only else 2)
+    next_ = torch.arange(len(prompts))[:, None] + 65
+    with torch.inference_mode():
+        after = engine.model.head(engine.model(next_, cache=cache))[:, 0]
+        for row, prompt in enumerate(prompts):
+            alone = engine.model.cache(1, 300)
+            wanted = engine.read(alone, pad([prompt], pixels))[0]
+            torch.testing.assert_close(logits[row], wanted, rtol=0, atol=1e-10)
+            wanted = engine.model.head(engine.model(next_[row : row + 1], cache=alone))[0, 0]
+            torch.testing.assert_close(after[row], wanted, rtol=0, atol=1e-10)
 
 
 def test_equal_prompts_are_answered_once_and_counted_each() -> None:
@@ -100,9 +149,18 @@ def test_equal_prompts_are_answered_once_and_counted_each() -> None:
     answer = answers(engine, toy, max_tokens=2)
     result = run(toy_task(), answer, images="blank", batch=4, quiet=True)
     assert len(result.rows) == 15
-    assert len(engine.prompts) == 3
-    by_question = {(row.question, row.answer) for row in result.rows}
-    assert len(by_question) == 3
+    assert sum(len(rows) for rows in engine.passes[1::2]) == 3
+    assert len({(row.question, row.answer) for row in result.rows}) == 3
+
+
+def test_a_prompt_that_fills_the_context_is_refused_alone() -> None:
+    engine, toy = speaker("crossed")
+    long = toy_sample("long " * 50, "x", [toy_picture(0)], "long")
+    task = Task("toy", Listed([(long,), *toy_task(pictures=2).source.records]))
+    result = run(task, answers(engine, toy, max_tokens=2), quiet=True)
+    assert [key for key, _ in result.refused] == ["long"]
+    assert "tokens long" in result.refused[0][1]
+    assert len(result.rows) == 6
 
 
 def test_a_broken_picture_costs_its_own_questions() -> None:

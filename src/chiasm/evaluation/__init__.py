@@ -4,7 +4,9 @@
     tasks/ ─── easy_vqa(train, test) ───────────┼─► runner.run(task, answer) ──► Result
     metrics.py: exact match, Wilson, prior ─────┘        ▲                         │
                                                  prompts ⇄ texts                report.py
-                                          (answers: the engine, or anybody)   text, HTML, JSON
+                                         answers.py: an engine answers    text, HTML, JSON
+
+    identity.py: is a fused model without pictures its plain language model, bit for bit?
 
 May enter: what scores answers and tells about scores. Must stay outside: models and weights (who
 answers is passed in) and data formats (a task is given its source). Nothing imports torch before
@@ -18,6 +20,8 @@ from typing import TYPE_CHECKING
 from chiasm.base.doors import lazily
 
 if TYPE_CHECKING:
+    from chiasm.evaluation.answers import answers
+    from chiasm.evaluation.identity import text_identity
     from chiasm.evaluation.metrics import Share, exact_match, majority, wilson
     from chiasm.evaluation.report import page, plain, records, table
     from chiasm.evaluation.runner import Result, run
@@ -29,6 +33,9 @@ _HOME = {
     **dict.fromkeys(("Share", "exact_match", "majority", "wilson"), "metrics"),
     # asking
     **dict.fromkeys(("Result", "run"), "runner"),
+    "answers": "answers",
+    # what must hold exactly
+    "text_identity": "identity",
     # telling
     **dict.fromkeys(("page", "plain", "records", "table"), "report"),
 }
@@ -38,6 +45,7 @@ __all__ = [
     "Result",
     "Share",
     "Task",
+    "answers",
     "exact_match",
     "majority",
     "page",
@@ -45,6 +53,7 @@ __all__ = [
     "records",
     "run",
     "table",
+    "text_identity",
     "wilson",
 ]
 

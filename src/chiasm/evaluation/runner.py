@@ -18,21 +18,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from chiasm.base.errors import UserError
 from chiasm.base.log import Progress
 from chiasm.evaluation.metrics import Share, broken_down, share
 from chiasm.evaluation.task import Prompt, Records, Task, text_of, truth_of
-from chiasm.inputs.media import MediaError
 from chiasm.inputs.message import Part, Picture, Sample
 
-if TYPE_CHECKING:
-    from chiasm.inference.engine import Engine
-    from chiasm.inputs.processor import Processor
-
 Answer: TypeAlias = Callable[[Sequence[Prompt]], Sequence[str]]
-"""Answers prompts in their order; raises MediaError when one of their pictures cannot be used."""
+"""Answers prompts in their order; raises UserError when one of them cannot be answered."""
 Images: TypeAlias = Literal["right", "blank", "shuffled"]
 
 MEAN_COLOUR = (122, 116, 104)
@@ -157,7 +152,7 @@ def run(
     with nullcontext() if quiet else Progress(f"{task.name}, {images}", total) as progress:
         for part in _batches(asked, batch):
             for one, text in zip(part, _answers(part, answer), strict=True):
-                if isinstance(text, MediaError):
+                if isinstance(text, UserError):
                     refused.append((one.sample.key, str(text)))
                 else:
                     rows.append(_row(task, one, text))
@@ -232,11 +227,11 @@ def _batches(asked: Iterable[list[_Asked]], size: int) -> Iterator[list[_Asked]]
         yield waiting
 
 
-def _answers(part: Sequence[_Asked], answer: Answer) -> list[str | MediaError]:
-    """Answer a batch; when a picture cannot be used, halve it until only those showing it fail."""
+def _answers(part: Sequence[_Asked], answer: Answer) -> list[str | UserError]:
+    """Answer a batch; when a prompt cannot be answered, halve it until only such prompts fail."""
     try:
         texts = answer([one.prompt for one in part])
-    except MediaError as error:
+    except UserError as error:
         if len(part) == 1:
             return [error]
         half = len(part) // 2
@@ -244,30 +239,6 @@ def _answers(part: Sequence[_Asked], answer: Answer) -> list[str | MediaError]:
     if len(texts) != len(part):
         raise ValueError(f"{len(part)} prompts were answered by {len(texts)} texts")
     return list(texts)
-
-
-def answers(
-    engine: Engine, processor: Processor, *, max_tokens: int = 32, batch: int = 64
-) -> Answer:
-    """Return the answerer that lets an engine speak: greedily, so a prompt has one answer.
-
-    A prompt that was answered before is not run again: with blank pictures, a benchmark of 9,673
-    questions has 107 different prompts. `batch`: the most prompts in one pass of the model.
-    """
-    from chiasm.inference.sampling import Sampling  # here, because it imports torch
-
-    sampling = Sampling(max_tokens=max_tokens)
-    known: dict[tuple[tuple[int, ...], tuple[str, ...]], str] = {}
-
-    def answer(prompts: Sequence[Prompt]) -> list[str]:
-        rendered = [processor.prompt(prompt) for prompt in prompts]
-        keys = [(tuple(r.ids), tuple(picture.key for picture in r.pictures)) for r in rendered]
-        new = {key: one for key, one in zip(keys, rendered, strict=True) if key not in known}
-        said = engine.generate(list(new.values()), processor.pixels_of, sampling, batch=batch)
-        known.update(zip(new, (one.text for one in said), strict=True))
-        return [known[key] for key in keys]
-
-    return answer
 
 
 # ---- which pictures are shown ------------------------------------------------------------------
