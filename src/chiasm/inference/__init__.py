@@ -11,7 +11,7 @@ scores.
 
 from chiasm.base.doors import lazily
 
-__all__ = [  # noqa: F822 - resolved by __getattr__
+__all__ = [
     "Answer",
     "Engine",
     "Sampling",

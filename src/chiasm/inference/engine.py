@@ -53,8 +53,8 @@ class Answer:
     """Its tokens, without the one that ended it."""
     reason: Reason
     """"stop": it had finished, or met a stop text; "length": it was cut."""
-    text: str | None = None
-    """The text of `ids` up to a stop text; None from an engine without a tokenizer."""
+    text: str
+    """The text of `ids`, up to a stop text."""
 
 
 @dataclass
@@ -64,9 +64,9 @@ class Row:
     place: int
     """Where the caller's list holds its prompt."""
     chooser: Chooser
+    utterance: Utterance
     room: int
     """Tokens that it may have."""
-    utterance: Utterance | None = None
     ids: list[int] = field(default_factory=list)
     reason: Reason | None = None
     piece: str = ""
@@ -78,23 +78,18 @@ class Row:
             self.reason = "stop"
             return False
         self.ids.append(token)
-        if self.utterance is not None:
-            self.piece = self.utterance.push(token)
-            if self.utterance.stopped:
-                self.reason = "stop"
-        if self.reason is None and len(self.ids) == self.room:
+        self.piece = self.utterance.push(token)
+        if self.utterance.stopped:
+            self.reason = "stop"
+        elif len(self.ids) == self.room:
             self.reason = "length"
         return True
-
-    def finish(self) -> str:
-        """Return the text that was held back; the answer has ended."""
-        return "" if self.utterance is None else self.utterance.finish()
 
     def answer(self) -> Answer:
         """Return the finished answer."""
         assert self.reason is not None
-        self.finish()
-        return Answer(self.ids, self.reason, self.utterance.text if self.utterance else None)
+        self.utterance.finish()
+        return Answer(self.ids, self.reason, self.utterance.text)
 
 
 class Engine:
@@ -102,15 +97,11 @@ class Engine:
 
     stop_ids   tokens that end an answer
     context    most tokens that prompt and answer may have together
-    tokenizer  needed for stop texts and for the text of answers
+    tokenizer  makes text of tokens
     """
 
     def __init__(
-        self,
-        model: Model,
-        stop_ids: frozenset[int],
-        context: int,
-        tokenizer: Tokenizer | None = None,
+        self, model: Model, stop_ids: frozenset[int], context: int, tokenizer: Tokenizer
     ) -> None:
         self.model, self.stop_ids, self.context = model, stop_ids, context
         self.tokenizer = tokenizer
@@ -139,7 +130,7 @@ class Engine:
             chosen = [prompts[place] for place in lot]
             most = max(len(p.ids) + row.room for p, row in zip(chosen, rows, strict=True))
             cache = self.model.cache(len(lot), most)
-            logits = self.read(cache, pad(chosen, pixels_of, share=True))
+            logits = self.read(cache, pad(chosen, pixels_of))
             for row, token in self.speak(cache, logits, rows):
                 if on_token is not None:
                     on_token(row.place, token)
@@ -151,7 +142,7 @@ class Engine:
         self.check(prompt)
         row = self.row(sampling, len(prompt.ids))
         cache = self.model.cache(1, len(prompt.ids) + row.room)
-        logits = self.read(cache, pad([prompt], pixels_of, share=True))
+        logits = self.read(cache, pad([prompt], pixels_of))
         for _, token in self.speak(cache, logits, [row]):
             yield token
 
@@ -163,16 +154,11 @@ class Engine:
                 f"{self.context}, its answer included: shorten it, or start a new one."
             )
 
-    def row(
-        self, sampling: Sampling, held: int, place: int = 0, tokenizer: Tokenizer | None = None
-    ) -> Row:
+    def row(self, sampling: Sampling, held: int, place: int = 0) -> Row:
         """Return an answer yet to be given, to a prompt of `held` tokens."""
-        tokenizer = tokenizer or self.tokenizer
-        if tokenizer is None and sampling.stop:
-            raise ValueError("stop texts need an engine with a tokenizer")
-        utterance = None if tokenizer is None else Utterance(tokenizer, sampling.stop)
+        utterance = Utterance(self.tokenizer, sampling.stop)
         room = min(sampling.max_tokens, self.context - held)
-        return Row(place, Chooser(sampling), room, utterance)
+        return Row(place, Chooser(sampling), utterance, room)
 
     @torch.inference_mode()
     def read(self, cache: Cache, batch: Batch) -> Tensor:
@@ -180,8 +166,9 @@ class Engine:
 
         Only the head at each row's last token is computed.
         """
-        assert batch.lengths is not None
         batch = batch.to(self.device)
+        if batch.lengths is None:
+            raise ValueError("the engine reads padded batches, not packed ones")
         features = self.model(batch.tokens, vision=batch.vision, cache=cache)
         cache.advance(batch.lengths)
         last = features[torch.arange(len(features), device=self.device), batch.lengths - 1]

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import copy
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from chiasm.nn import Block, Linear, Rope, SwiGLU, rotate
+from chiasm.nn import Block, Linear, SwiGLU, rotate
 from chiasm.nn.attention import Route, look_back
 
 M = TypeVar("M", bound=nn.Module)
@@ -90,8 +90,7 @@ class PackedBlock(nn.Module):
         heads = self.qkv(self.attn_norm(x)).unflatten(-1, (-1, self.head_width))
         heads = rotate(heads, route.rope.beside(self.heads + self.kv_heads, self.kv_heads))
         query, key, value = heads.split((self.heads, self.kv_heads, self.kv_heads), dim=2)
-        if route.cache is not None:
-            route.cache.write(layer, route.slots, heads[:, :, self.heads :])
+        route.write(layer, heads[:, :, self.heads :])
         x = self.o.plus(look_back(query, key, value, route, layer), x)
         return self.mlp.down.plus(self.mlp.hidden(self.mlp_norm(x)), x)
 
@@ -107,13 +106,10 @@ def prepack(model: M) -> M:
         return model
     with torch.no_grad():
         packed = _pack(model, table.dtype)
-        decoder = packed.get_submodule("decoder") if "decoder" in packed._modules else packed
-        if decoder.config.tied:
-            decoder.unembed = PackedLinear(decoder.embed.weight)
     return packed.eval()
 
 
-def _pack(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+def _pack(module: Any, dtype: torch.dtype) -> Any:
     if isinstance(module, Block):
         return PackedBlock(module, dtype)
     if isinstance(module, SwiGLU):
@@ -122,8 +118,11 @@ def _pack(module: nn.Module, dtype: torch.dtype) -> nn.Module:
         return PackedLinear(module.weight.to(dtype), module.bias)
     twin = copy.copy(module)
     twin._modules = {
-        name: child if child is None else _pack(child, dtype) for name, child in module._modules.items()
+        name: None if child is None else _pack(child, dtype)
+        for name, child in module._modules.items()
     }
+    if "unembed" in twin._modules and twin.unembed is None:  # a decoder whose head is its embedding
+        twin.unembed = PackedLinear(twin.embed.weight)
     return twin
 
 

@@ -19,7 +19,6 @@ from chiasm.inference.sampling import Sampling
 from chiasm.inputs.batch import pad
 from chiasm.inputs.chat import Rendered, Renderer
 from chiasm.inputs.message import Message, Text
-from chiasm.inputs.tokenizer import Tokenizer
 from chiasm.nn import Cache
 
 _STEP = 256
@@ -29,11 +28,8 @@ _STEP = 256
 class Session:
     """One conversation with a model; `history` holds what was said."""
 
-    def __init__(
-        self, engine: Engine, renderer: Renderer, tokenizer: Tokenizer, pixels_of: PixelsOf
-    ) -> None:
-        self.engine, self.renderer, self.tokenizer = engine, renderer, tokenizer
-        self.pixels_of = pixels_of
+    def __init__(self, engine: Engine, renderer: Renderer, pixels_of: PixelsOf) -> None:
+        self.engine, self.renderer, self.pixels_of = engine, renderer, pixels_of
         self.history: list[Message] = []
         self._cache: Cache | None = None
         self._read = Rendered([], [], (), [])
@@ -50,7 +46,7 @@ class Session:
         said = [messages] if isinstance(messages, Message) else list(messages)
         prompt = self.renderer.prompt([*self.history, *said])
         self.engine.check(prompt)
-        row = self.engine.row(sampling or Sampling(), len(prompt.ids), tokenizer=self.tokenizer)
+        row = self.engine.row(sampling or Sampling(), len(prompt.ids))
         return self._answer(said, prompt, row)
 
     def reset(self) -> None:
@@ -65,19 +61,19 @@ class Session:
             self._cache = None  # it may hold half a pass
             raise
         finally:
-            if row.ids and self._cache is not None:
+            if (row.ids or row.reason) and self._cache is not None:
                 answer = Message("assistant", (Text(row.utterance.text),))
                 self.history += [*said, answer]
 
     def _pieces(self, prompt: Rendered, row: Row) -> Iterator[str]:
         cache, new = self._go_on(prompt, len(prompt.ids) + row.room)
-        logits = self.engine.read(cache, pad([new], self.pixels_of, share=True))
+        logits = self.engine.read(cache, pad([new], self.pixels_of))
         ids = self._read.ids
         for _, token in self.engine.speak(cache, logits, [row]):
             ids.append(token)
             if row.piece:
                 yield row.piece
-        if piece := row.finish():
+        if piece := row.utterance.finish():
             yield piece
 
     def _go_on(self, prompt: Rendered, capacity: int) -> tuple[Cache, Rendered]:
@@ -111,7 +107,9 @@ def agreement(old: Rendered, new: Rendered) -> int:
         if old.ids[t] != new.ids[t] or seen != new.seen[t] or seen[1] > same:
             break
         held += 1
-    while held and new.seen[held] != new.seen[held - 1] and new.seen[held][0] < new.seen[held - 1][1]:
+    while (
+        held and new.seen[held] != new.seen[held - 1] and new.seen[held][0] < new.seen[held - 1][1]
+    ):
         held -= 1
     return held
 

@@ -57,6 +57,11 @@ class Route:
     extent: int = 0
     """How many slots of the cache this pass attends to; 0 when it starts the cache itself."""
 
+    def write(self, layer: int, heads: Tensor) -> None:
+        """Put keys and values [B, T, 2 * kv_heads, head_width] into the cache, where there is one."""
+        if self.cache is not None:
+            self.cache.write(layer, self.slots, heads)
+
 
 class SelfAttention(nn.Module):
     """Grouped-query attention: `forward` is an encoder's open one, `along` a decoder's causal one."""
@@ -86,7 +91,7 @@ class SelfAttention(nn.Module):
         query, key, value = self.heads(x)
         query, key = rotate(query, route.rope), rotate(key, route.rope)
         if route.cache is not None:
-            route.cache.write(layer, route.slots, torch.cat((key, value), dim=2))
+            route.write(layer, torch.cat((key, value), dim=2))
         return self.o(look_back(query, key, value, route, layer))
 
 
@@ -97,18 +102,24 @@ def look_back(query: Tensor, key: Tensor, value: Tensor, route: Route, layer: in
     """
     if route.groups is not None:
         return _grouped(query, key, value, route)
+    query = query.transpose(1, 2)
     if route.cache is not None and route.extent:
-        key, value = (part(layer, route.extent) for part in (route.cache.keys, route.cache.values))
-        out = attend(query.transpose(1, 2).to(key.dtype), key, value, route.bias).to(query.dtype)
+        keys, values = (
+            route.cache.keys(layer, route.extent),
+            route.cache.values(layer, route.extent),
+        )
+        out = attend(query.to(keys.dtype), keys, values, route.bias).to(query.dtype)
     else:
-        out = attend(*(part.transpose(1, 2) for part in (query, key, value)), route.bias)
+        out = attend(query, key.transpose(1, 2), value.transpose(1, 2), route.bias)
     return out.transpose(1, 2).flatten(2)
 
 
 def _grouped(query: Tensor, key: Tensor, value: Tensor, route: Route) -> Tensor:
     shape = query.shape[:2]
-    lines = (route.groups.gather(part.flatten(0, 1)) for part in (query, key, value))
-    out = attend(*(part.transpose(1, 2) for part in lines), route.bias)
+    query, key, value = (
+        route.groups.gather(part.flatten(0, 1)).transpose(1, 2) for part in (query, key, value)
+    )
+    out = attend(query, key, value, route.bias)
     return route.groups.scatter(out.transpose(1, 2).flatten(2)).unflatten(0, shape)
 
 

@@ -1,0 +1,147 @@
+"""Packed weights answer as the plain ones do."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from tests.inference.toys import KINDS, SEEING, engine_of, prompt_of
+
+from chiasm.inference import quantize
+from chiasm.inference.quantize import PackedBlock, PackedLinear, packs, prepack
+from chiasm.inference.sampling import Sampling
+from chiasm.inputs.batch import pack, pad
+from chiasm.testing import toy_pixels
+
+TYPES = [torch.float32, torch.bfloat16]
+
+pytestmark = pytest.mark.skipif(
+    not packs(torch.float32), reason="this torch is built without oneDNN: nothing is packed"
+)
+
+
+def pair(kind: str, dtype: torch.dtype, **changes: Any) -> tuple[Any, Any]:
+    model = KINDS[kind](**changes).to(dtype).eval()
+    return model, prepack(model)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("rows", [(1, 1), (1, 8), (5,), (3, 7)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_packed_product_is_the_product(dtype: torch.dtype, rows: tuple, bias: bool) -> None:
+    weight, extra = torch.randn(37, 21).to(dtype), torch.randn(37).to(dtype) if bias else None
+    x, other = torch.randn(*rows, 21).to(dtype), torch.randn(*rows, 37).to(dtype)
+    packed = PackedLinear(weight, extra)
+    exact = x.double() @ weight.double().T + (extra.double() if bias else 0)
+    near = {"atol": 1e-5, "rtol": 1e-5} if dtype == torch.float32 else {"atol": 0.04, "rtol": 0.01}
+    cases = [
+        (packed(x), exact),
+        (packed.plus(x, other), exact + other),
+        (packed.times(x, other), exact * other),
+        (packed.silu(x), torch.nn.functional.silu(exact)),
+    ]
+    for got, expected in cases:
+        assert got.dtype == dtype and got.shape == expected.shape
+        torch.testing.assert_close(got.double(), expected, **near)
+
+
+def test_inputs_need_not_be_contiguous() -> None:
+    packed = PackedLinear(torch.randn(8, 6))
+    x = torch.randn(6, 4, 3).transpose(0, 2)
+    torch.testing.assert_close(packed(x), packed(x.contiguous()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("lay", [pack, pad])
+@torch.no_grad()
+def test_a_packed_model_is_the_model_up_to_rounding(kind: str, lay: Any) -> None:
+    model, packed = pair(kind, torch.float32)
+    numbers = [(0,), (), (1, 2)] if kind in SEEING else [()] * 3
+    batch = lay([prompt_of(model, i, n) for i, n in enumerate(numbers)], toy_pixels)
+    expected, got = model(**batch.inputs()), packed(**batch.inputs())
+    torch.testing.assert_close(got, expected, atol=3e-5, rtol=0)  # measured: 3.4e-6
+    torch.testing.assert_close(packed.head(got), model.head(expected), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@torch.no_grad()
+def test_in_bf16_both_are_equally_far_from_the_exact(dtype: torch.dtype) -> None:
+    model, packed = pair("crossed", dtype)
+    batch = pad([prompt_of(model, i, (i,), 40) for i in range(3)], toy_pixels)
+    exact = copy.deepcopy(model).double()(**batch.inputs())
+    error = (model(**batch.inputs()).double() - exact).abs()
+    mine = (packed(**batch.inputs()).double() - exact).abs()
+    assert mine.mean() < 1.1 * error.mean() and mine.max() < 1.5 * error.max()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_greedy_answers_are_identical(kind: str) -> None:
+    model, packed = pair(kind, torch.float32)
+    pictures = [[i % 3] if kind in SEEING and i % 2 else [] for i in range(20)]
+    prompts = [prompt_of(model, i, shown, 4 + i % 9) for i, shown in enumerate(pictures)]
+    sampling = Sampling(max_tokens=10)
+    expected = engine_of(model).generate(prompts, toy_pixels, sampling, batch=6)
+    got = engine_of(packed).generate(prompts, toy_pixels, sampling, batch=6)
+    assert got == expected
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@torch.no_grad()
+def test_text_stays_bit_identical_when_both_are_packed(tied: bool) -> None:
+    crossed = KINDS["crossed"]()
+    decoder = KINDS["decoder"](tied=tied)
+    if tied:
+        crossed.decoder = decoder
+    tokens = torch.randint(256, (2, 9))
+    fused, plain = prepack(crossed), prepack(crossed.decoder)
+    assert torch.equal(fused(tokens), plain(tokens))
+    assert torch.equal(fused.head(fused(tokens)), plain.head(plain(tokens)))
+
+
+@torch.no_grad()
+def test_the_model_itself_stays_as_it_was() -> None:
+    model = KINDS["crossed"]()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    tokens = torch.randint(256, (1, 5))
+    features = model(tokens)
+    packed = prepack(model)
+    assert isinstance(packed.decoder.blocks[0], PackedBlock)
+    assert not isinstance(model.decoder.blocks[0], PackedBlock) and model.decoder.unembed is None
+    assert before.keys() == model.state_dict().keys()
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert torch.equal(model(tokens), features)
+
+
+def test_learning_parts_in_fp32_are_packed_in_the_models_type() -> None:
+    model = KINDS["crossed"]().bfloat16()
+    model.crosses.float()
+    packed = prepack(model)
+    batch = pad([prompt_of(model, 1, (0,))], toy_pixels)
+    with torch.no_grad():
+        got, expected = packed(**batch.inputs()), model(**batch.inputs())
+    assert got.dtype == torch.bfloat16
+    torch.testing.assert_close(got, expected, atol=0.1, rtol=0.1)
+
+
+def test_what_cannot_be_packed_comes_back_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = KINDS["decoder"]().double()
+    assert prepack(exact) is exact
+    gone = KINDS["decoder"]()
+    packs.cache_clear()
+    monkeypatch.setattr(
+        quantize.PackedLinear, "__init__", lambda *_: (_ for _ in ()).throw(AttributeError)
+    )
+    assert prepack(gone) is gone
+    packs.cache_clear()
+
+
+def test_operators_that_compute_something_else_are_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    packs.cache_clear()
+    plain = PackedLinear.times
+    monkeypatch.setattr(PackedLinear, "times", lambda self, x, other: plain(self, x, other) + 1)
+    assert not packs(torch.float32)
+    packs.cache_clear()
