@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 from tests.inference.toys import (
     SEEING,
     answer_without_cache,
@@ -15,6 +14,7 @@ from tests.inference.toys import (
     never,
     prompt_of,
 )
+from torch import Tensor
 
 from chiasm.base.errors import UserError
 from chiasm.inference.engine import lots

@@ -15,9 +15,8 @@ from chiasm.base.errors import UserError
 from chiasm.inference.sampling import Sampling
 from chiasm.inference.session import Session, agreement, behind
 from chiasm.inputs.batch import pad
-from chiasm.inputs.chat import Rendered
+from chiasm.inputs.chat import Rendered, Renderer
 from chiasm.inputs.chat_format import CHATML
-from chiasm.inputs.chat import Renderer
 from chiasm.inputs.message import Message, Picture, Text
 from chiasm.testing import VOCAB, toy_picture, toy_pixels, toy_renderer, toy_tokenizer
 
