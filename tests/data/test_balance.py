@@ -8,7 +8,9 @@ from chiasm.data.rows import BadSample
 from chiasm.data.sources import Listed
 from chiasm.testing import toy_picture, toy_sample
 
-SKEWED = [("red?", "no")] * 7 + [("red?", "yes")] + [("what?", "circle")] * 3 + [("what?", "box")] * 3
+SKEWED = (
+    [("red?", "no")] * 7 + [("red?", "yes")] + [("what?", "circle")] * 3 + [("what?", "box")] * 3
+)
 
 
 def lopsided(records=60):

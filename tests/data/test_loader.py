@@ -47,7 +47,6 @@ def loader(of=None, config=None, pixels=toy_pixels, **settings):
         toy_renderer(config),
         pixels,
         LoadSettings(**(defaults | settings)),
-        share=config.kind == "crossed",
         refused=lambda key, reason: seen.append((key, reason)),
     )
     made.seen = seen
@@ -105,10 +104,12 @@ def test_micro_batches_hold_the_same_samples_however_many(parts):
     assert len(loader(parts=parts).parts(2)[0]) == parts
 
 
-def test_questions_about_one_picture_share_it_only_where_the_model_points_at_it():
-    (shared,) = loader().parts(0)[0]
-    (own,) = loader(config=toy_prefix_config()).parts(0)[0]
-    assert shared.pictures == 3 and own.pictures == 6
+@pytest.mark.parametrize(
+    "config", [toy_crossed_config(), toy_prefix_config()], ids=lambda c: c.kind
+)
+def test_questions_about_one_picture_share_it(config):
+    (batch,) = loader(config=config).parts(0)[0]
+    assert batch.pictures == 3 and len(batch.segments.unique()) == 6
 
 
 def test_refused_samples_are_counted_with_reasons_and_never_replaced():

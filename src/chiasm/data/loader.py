@@ -43,13 +43,12 @@ class PackingLoader:
         pixels_of: Callable[[Picture], Tensor],
         settings: LoadSettings,
         *,
-        share: bool,
         refused: Callable[[str, str], None] = lambda key, reason: None,
     ) -> None:
         if not len(source):
             raise UserError(f"The data source {source.name} holds no record.")
         self.source, self.renderer, self.pixels_of = source, renderer, pixels_of
-        self.settings, self.share, self.refused = settings, share, refused
+        self.settings, self.refused = settings, refused
         self.balance = Balance(source) if settings.balance else None
         self.used = 0
         self.skipped: Counter[str] = Counter()
@@ -81,10 +80,10 @@ class PackingLoader:
         for place in range(step * self.settings.records, (step + 1) * self.settings.records):
             kept = [self._render(sample, skipped) for sample in self._samples(place, skipped)]
             rendered.append([sample for sample in kept if sample is not None])
-        share = -(-len(rendered) // self.settings.parts)
-        lots = (rendered[i : i + share] for i in range(0, len(rendered), share))
+        each = -(-len(rendered) // self.settings.parts)
+        lots = (rendered[i : i + each] for i in range(0, len(rendered), each))
         flat = [[sample for record in lot for sample in record] for lot in lots]
-        batches = [pack(lot, self.pixels_of, self.share) for lot in flat if lot]
+        batches = [pack(lot, self.pixels_of) for lot in flat if lot]
         return batches, sum(map(len, rendered)), skipped
 
     def _samples(self, place: int, skipped: list[tuple[str, str]]) -> Sequence[Sample]:

@@ -62,14 +62,9 @@ class Batch:
         return self.vision.pictures
 
 
-def pack(samples: Sequence[Rendered], pixels_of: Callable[[Picture], Tensor], share: bool) -> Batch:
-    """Lay samples end to end in one row; `pixels_of` gives [3, H, W] of a picture.
-
-    With `share`, a picture that several samples hold stands once (cross-attention, where a sample
-    only points at it); without, each sample brings its own copy (unified embedding, where its
-    vectors stand in the sample's text).
-    """
-    pictures, spans = _gather(samples, share)
+def pack(samples: Sequence[Rendered], pixels_of: Callable[[Picture], Tensor]) -> Batch:
+    """Lay samples end to end in one row; `pixels_of` gives [3, H, W] of a picture."""
+    pictures, spans = _gather(samples)
     lengths = [len(sample.ids) for sample in samples]
     sizes = torch.tensor(lengths)
     return Batch(
@@ -81,12 +76,12 @@ def pack(samples: Sequence[Rendered], pixels_of: Callable[[Picture], Tensor], sh
     )
 
 
-def pad(samples: Sequence[Rendered], pixels_of: Callable[[Picture], Tensor], share: bool) -> Batch:
+def pad(samples: Sequence[Rendered], pixels_of: Callable[[Picture], Tensor]) -> Batch:
     """Lay samples one under the other, padded at the right: one row each, for generation and parity.
 
     Padding repeats the row's last span, positions count on, and no real token sees it: it stands after.
     """
-    pictures, spans = _gather(samples, share)
+    pictures, spans = _gather(samples)
     longest = max(len(sample.ids) for sample in samples)
     rows = [sample.ids + [0] * (longest - len(sample.ids)) for sample in samples]
     targets = [_targets(s) + [IGNORED] * (longest - len(s.ids)) for s in samples]
@@ -101,14 +96,14 @@ def pad(samples: Sequence[Rendered], pixels_of: Callable[[Picture], Tensor], sha
     )
 
 
-def _gather(samples: Sequence[Rendered], share: bool) -> tuple[list[Picture], list[Tensor]]:
+def _gather(samples: Sequence[Rendered]) -> tuple[list[Picture], list[Tensor]]:
     """The batch's flat list of pictures, and each sample's spans counted in that list."""
     pictures: list[Picture] = []
     first: dict[tuple[str, ...], int] = {}
     spans = []
     for sample in samples:
         held = tuple(picture.key for picture in sample.pictures)
-        start = first.get(held) if share else None
+        start = first.get(held)
         if start is None:
             start = first[held] = len(pictures)
             pictures.extend(sample.pictures)

@@ -27,8 +27,6 @@ class Processor:
 
     transform    None for a model without eyes: pictures are then refused
     image_token  id that marks a picture's place, `places` of them per picture
-    share        a picture that several samples of a batch hold is encoded once (cross-attention); in a
-                 unified embedding each sample brings its own vectors
     """
 
     def __init__(
@@ -39,15 +37,9 @@ class Processor:
         *,
         image_token: int = -1,
         places: int = 1,
-        share: bool = True,
         default_system: DefaultSystem = "template",
     ) -> None:
-        self.tokenizer, self.format, self.transform, self.share = (
-            tokenizer,
-            format,
-            transform,
-            share,
-        )
+        self.tokenizer, self.format, self.transform = tokenizer, format, transform
         self.renderer = Renderer(tokenizer, format, image_token, places, default_system)
         self.decoder = ImageDecoder()
         self._pixels: OrderedDict[str, Tensor] = OrderedDict()
@@ -68,7 +60,7 @@ class Processor:
 
     def batch(self, prompts: Sequence[Rendered]) -> Batch:
         """Lay rendered conversations one under the other."""
-        return pad(prompts, self.pixels_of, self.share)
+        return pad(prompts, self.pixels_of)
 
     def pixels_of(self, picture: Picture) -> Tensor:
         """Decode, fit and normalise a picture: [3, size, size]; raises MediaError when it cannot be read."""

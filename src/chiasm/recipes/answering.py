@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
-from torch import nn
+from typing import Any, TypeAlias
 
 from chiasm.inference.engine import Engine
 from chiasm.inference.sampling import Sampling
 from chiasm.inputs.message import Message, parse_messages
 from chiasm.inputs.processor import Processor
+from chiasm.models import Crossed, Decoder, Prefix
+
+Model: TypeAlias = Decoder | Crossed | Prefix
+"""What can be loaded, and speaks."""
 
 
-def engine_of(model: nn.Module, processor: Processor) -> Engine:
+def engine_of(model: Model, processor: Processor) -> Engine:
     """Return the engine that lets a model speak in its own chat format."""
-    config = getattr(model.config, "decoder", model.config)
+    config = model.config if isinstance(model, Decoder) else model.config.decoder
     ends = frozenset({processor.renderer.end})
     return Engine(model, ends, config.context, processor.tokenizer)
 
 
 def answerer(
-    model: nn.Module, processor: Processor, max_tokens: int = 256
+    model: Model, processor: Processor, max_tokens: int = 256
 ) -> Callable[[Sequence[Sequence[Message]]], list[str]]:
     """Return a function from conversations to greedy answers."""
     engine = engine_of(model, processor)
@@ -35,7 +37,7 @@ def answerer(
 
 
 def chat(
-    model: nn.Module,
+    model: Model,
     processor: Processor,
     messages: Sequence[Mapping[str, Any]],
     max_tokens: int = 64,

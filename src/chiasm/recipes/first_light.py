@@ -6,13 +6,18 @@ from chiasm.data.settings import LoadSettings
 from chiasm.recipes.settings import CrossedShape, DataSettings, ModelSettings, PrefixShape, Run
 from chiasm.training.settings import Rate, Schedule, TrainSettings
 
+TAPS = ("block.8", "final")
+"""Two thirds up, where colours and edges still are themselves; and the top, where CLIP names things."""
+
 
 def first_light() -> Run:
     """Cross-attention between SmolLM2-135M and CLIP ViT-B/16, both frozen, taught on easy-vqa."""
     return Run(
         name="first_light",
-        model=ModelSettings(shape=CrossedShape(crosses=8), image_size=112),
-        data=DataSettings(source="easy-vqa", load=LoadSettings(records=8, questions=4)),
+        model=ModelSettings(shape=CrossedShape(crosses=6, taps=TAPS), image_size=112),
+        data=DataSettings(
+            source="easy-vqa", load=LoadSettings(records=4, questions=4, balance=True)
+        ),
         learn=(
             ("decoder.*", None),
             ("encoder.*", None),
@@ -32,7 +37,7 @@ def first_light_prefix() -> Run:
     return crossed.model_copy(
         update={
             "name": "first_light_prefix",
-            "model": crossed.model.model_copy(update={"shape": PrefixShape()}),
+            "model": crossed.model.model_copy(update={"shape": PrefixShape(taps=TAPS)}),
             "learn": (
                 ("decoder.*", None),
                 ("encoder.*", None),

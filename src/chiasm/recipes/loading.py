@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from chiasm.base.device import pick_device, pick_dtype
 from chiasm.base.errors import UserError, did_you_mean
@@ -20,7 +19,7 @@ from chiasm.inputs.chat_format import ChatFormat
 from chiasm.inputs.image import Transform
 from chiasm.inputs.processor import Processor
 from chiasm.inputs.tokenizer import Tokenizer
-from chiasm.models import CrossedConfig
+from chiasm.recipes.answering import Model
 from chiasm.recipes.parts import Assembled, Say
 from chiasm.recipes.settings import Run
 
@@ -30,7 +29,7 @@ LANGUAGE_MODEL = "smollm2-135m-instruct"
 
 def load(
     name: str | Path, device: str = "auto", dtype: str = "auto", say: Say = say_aloud
-) -> tuple[nn.Module, Processor]:
+) -> tuple[Model, Processor]:
     """Load a model and the processor that feeds it.
 
     name  a run's folder, a model folder of ours, a transformers-layout Llama folder or GGUF file's
@@ -40,6 +39,7 @@ def load(
     """
     place = pick_device(device)
     kind = pick_dtype(dtype, place)
+    model: Model
     home = _home(str(name), say)
     if _is_ours(home):
         model, processor = _load_composed(home, kind, say)
@@ -73,7 +73,7 @@ def _is_ours(home: Path) -> bool:
     return config.is_file() and str(read_json(config).get("model_type")).startswith("chiasm_")
 
 
-def _load_composed(home: Path, dtype: torch.dtype, say: Say) -> tuple[nn.Module, Processor]:
+def _load_composed(home: Path, dtype: torch.dtype, say: Say) -> tuple[Model, Processor]:
     loaded = load_model(home, dtype, say=say)
     transform = Transform.load(home)
     config = loaded.model.config
@@ -83,7 +83,6 @@ def _load_composed(home: Path, dtype: torch.dtype, say: Say) -> tuple[nn.Module,
         transform,
         image_token=config.image_token,
         places=config.places(transform.size),
-        share=isinstance(config, CrossedConfig),
         default_system=loaded.config.get("system"),
     )
     return loaded.model, processor

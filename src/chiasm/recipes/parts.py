@@ -85,6 +85,5 @@ def make_processor(
         Transform(size=settings.image_size, fit=settings.fit),
         image_token=config.image_token,
         places=config.places(settings.image_size),
-        share=isinstance(config, CrossedConfig),
         default_system=settings.system,
     )

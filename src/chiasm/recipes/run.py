@@ -72,7 +72,9 @@ def train(run: Run, root: Path = Path("runs")) -> Outcome:
         with prepared(run, folder) as (trainer, assembled):
             finished = trainer.fit()
             if finished:
-                save_trained(assembled, run, folder / "model", {"run": run.name, "steps": trainer.step})
+                save_trained(
+                    assembled, run, folder / "model", {"run": run.name, "steps": trainer.step}
+                )
             return Outcome(folder, trainer.step, finished)
 
 
@@ -112,7 +114,6 @@ def make_loader(
         processor.renderer,
         processor.pixels_of,
         run.data.load,
-        share=processor.share,
         refused=refused,
     )
 
@@ -125,7 +126,7 @@ def observers(
     records = [held[i] for i in range(min(METER_RECORDS, len(held)))]
     asked = [record[i] for record in records for i in _spread(len(record), METER_QUESTIONS)]
     rendered = [processor.renderer.render(sample) for sample in asked]
-    meter = Looking(NextToken(), [pack(rendered, processor.pixels_of, processor.share)])
+    meter = Looking(NextToken(), [pack(rendered, processor.pixels_of)])
     samples = [record[i % len(record)] for i, record in enumerate(records[:SAMPLE_RECORDS])]
     answer = answerer(assembled.model, processor, max_tokens=32)
     return [
