@@ -128,7 +128,7 @@ def observers(
     rendered = [processor.renderer.render(sample) for sample in asked]
     meter = Looking(NextToken(), [pack(rendered, processor.pixels_of)])
     samples = [record[i % len(record)] for i, record in enumerate(records[:SAMPLE_RECORDS])]
-    answer = answerer(assembled.model, processor, max_tokens=32)
+    answer = answerer(assembled.model, processor, max_tokens=32, packed=False)
     return [
         Look(meter, run.train.look_every),
         Speak(samples, answer, metrics, run.train.sample_every),
