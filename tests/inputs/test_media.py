@@ -41,7 +41,7 @@ RAMP = np.linspace(0, 65535, 64 * 4).round().astype(np.uint16).reshape(4, 64)
 
 @pytest.fixture(scope="module")
 def decoder() -> Iterator[ImageDecoder]:
-    with ImageDecoder() as shared:
+    with ImageDecoder(Limits(seconds=300)) as shared:  # the limit in time is test_worker's matter
         yield shared
 
 

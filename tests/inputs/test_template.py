@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from chiasm.base.errors import UserError
@@ -61,9 +59,6 @@ def test_nobody_reaches_python(source: str) -> None:
     ],
 )
 def test_limits(source: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(template, "_SECONDS", 2.0)
-    begun = time.monotonic()
+    monkeypatch.setattr(template, "_SECONDS", 1.0 if says == "longer" else 60.0)
     with pytest.raises(UserError, match=says):
         render(source, [TALK], {})
-    # The child's start has a limit of its own; the work is killed after two seconds.
-    assert time.monotonic() - begun < 62

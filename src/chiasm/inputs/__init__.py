@@ -5,7 +5,7 @@
                                  │        └ tokenizer.py                                         │
                                  └─ Picture ── media.py ──▶ uint8 RGB ── image.py ──▶ pixels ────┤
                                                └ worker.py: a child process under limits         │
-                                                                                     batch.py ◀──┘
+                                                   processor.py holds all of it;     batch.py ◀──┘
 
 What may enter: `base`. What never happens here: text that becomes a control token, a mask found by
 searching strings, a picture decoded in the process that holds the model, a pickle.
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from chiasm.inputs.image import Transform
     from chiasm.inputs.media import ImageDecoder, Limits, MediaError, read_picture
     from chiasm.inputs.message import Message, Picture, Record, Sample, Text, parse_messages
+    from chiasm.inputs.processor import Processor
     from chiasm.inputs.tokenizer import Tokenizer
 
 _HOME = {
@@ -40,6 +41,7 @@ _HOME = {
     **dict.fromkeys(("ImageDecoder", "Limits", "MediaError", "read_picture"), "media"),
     "Transform": "image",
     # both to what a model is called with
+    "Processor": "processor",
     **dict.fromkeys(("Batch", "pack", "pad"), "batch"),
 }
 
@@ -51,6 +53,7 @@ __all__ = [
     "MediaError",
     "Message",
     "Picture",
+    "Processor",
     "Record",
     "Rendered",
     "Renderer",
