@@ -3,13 +3,15 @@
     fork ─► a process that trains in FOLDER ── kill -9 after a random while ──► fork again, same FOLDER …
 
 The libraries are imported once; every trial is a fork, so ten of them take seconds. A trial that ends
-before its kill is a finished run: its weights are noted, and the kills go on in a new folder.
+before its kill is a finished run: its weights are noted, and the kills go on in a new folder. The
+while is counted in the child's own processor time, so that a busy machine does not kill it at birth.
 
     python tests/training/kill_trials.py FOLDER KILLS     prints {"whole": …, "ends": […], "kills": …}
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -22,6 +24,7 @@ from pathlib import Path
 import torch
 from tests.training.toys import bits, everything, trainer_of
 
+from chiasm.checkpoint.state import run_lock
 from chiasm.testing import toy_crossed
 
 STEPS = 30
@@ -29,9 +32,12 @@ STEPS = 30
 
 def train(folder: Path) -> None:
     """The command: start a run, or go on with it; at its end write down a hash of everything."""
-    trainer = trainer_of(toy_crossed(), folder, steps=STEPS, save_every=2)
-    trainer.resume()
-    assert trainer.fit()
+    torch.manual_seed(0)
+    folder.mkdir(exist_ok=True)
+    with run_lock(folder):
+        trainer = trainer_of(toy_crossed(), folder, steps=STEPS, save_every=2)
+        trainer.resume()
+        assert trainer.fit()
     digest = hashlib.sha256()
     for name, value in sorted(everything(trainer).items()):
         digest.update(name.encode() + bits(value))
@@ -43,7 +49,6 @@ def train(folder: Path) -> None:
 
 def forked(folder: Path) -> int:
     """Start the command in a child; return its number."""
-    folder.mkdir(exist_ok=True)
     child = os.fork()
     if child == 0:
         code = 1
@@ -55,36 +60,52 @@ def forked(folder: Path) -> int:
     return child
 
 
-def ended(child: int) -> None:
-    """Wait for a child that must succeed."""
-    _, status = os.waitpid(child, 0)
+def ended(child: int) -> float:
+    """Wait for a child that must succeed; return the processor time that it took, in seconds."""
+    _, status, used = os.wait4(child, 0)
     if status:
         sys.exit(f"a run ended with status {status}")
+    return used.ru_utime + used.ru_stime
+
+
+def killed(child: int, work: float, pause: float) -> bool:
+    """Kill a child `pause` seconds after it has done so much work; False when it was done before."""
+    while worked(child) < work:
+        time.sleep(0.002)
+        if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            break
+    time.sleep(pause)  # also into the waits for the disk, which are no work
+    os.kill(child, signal.SIGKILL)
+    return os.waitpid(child, 0)[1] == signal.SIGKILL
+
+
+def worked(child: int) -> float:
+    """Processor time of a running child, in seconds, to a hundredth."""
+    fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def trials(root: Path, kills: int) -> dict[str, object]:
     """Kill so many runs; return the hash of the undisturbed run and those of all others."""
     draw = random.Random(0)
-    began = time.monotonic()
-    ended(forked(root / "whole"))
-    whole, lasted = (root / "whole" / "end.txt").read_text(), time.monotonic() - began
-    ends, landed, number, resumed = [], 0, 0, []
+    with contextlib.redirect_stdout(sys.stderr):
+        train(root / "warm")  # what torch imports at its first step is paid here, once
+    whole = root / "whole"
+    lasted = ended(forked(whole))
+    ends, landed, number, held = [], 0, 0, []
     while landed < kills:
         folder = root / f"run-{number}"
-        child = forked(folder)
-        time.sleep(draw.uniform(0, lasted / 3))
-        os.kill(child, signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
-        if status == signal.SIGKILL:
+        if killed(forked(folder), draw.uniform(0, lasted / 2), draw.uniform(0, 0.02)):
             landed += 1
-            resumed.append(len(list((folder / "checkpoints").glob("step-*"))))
+            held.append(len(list((folder / "checkpoints").glob("step-*"))))
         if (folder / "end.txt").exists():
             ends.append((folder / "end.txt").read_text())
             number += 1
     ended(forked(root / f"run-{number}"))
     ends.append((root / f"run-{number}" / "end.txt").read_text())
-    left = [path.name for path in root.glob("*/checkpoints/.*")]
-    return {"whole": whole, "ends": ends, "kills": landed, "checkpoints": resumed, "left": left}
+    left = [str(path.relative_to(root)) for path in root.glob("*/checkpoints/.*")]
+    expected = (whole / "end.txt").read_text()
+    return {"whole": expected, "ends": ends, "kills": landed, "checkpoints": held, "left": left}
 
 
 if __name__ == "__main__":

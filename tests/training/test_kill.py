@@ -26,10 +26,13 @@ def killed(folder: Path, kills: int) -> dict:
     return json.loads(done.stdout)
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="kills are timed by Linux's /proc")
 @pytest.mark.parametrize("kills", [10, pytest.param(100, marks=pytest.mark.soak)])
 def test_killed_at_random_moments_the_run_ends_bit_identical(kills: int, tmp_path: Path) -> None:
     said = killed(tmp_path, kills)
     assert said["kills"] == kills and said["ends"]
     assert set(said["ends"]) == {said["whole"]}
-    assert max(said["checkpoints"]) >= 1  # some kills did hit a run that had something to lose
+    assert (
+        sum(held > 0 for held in said["checkpoints"]) >= kills // 4
+    )  # these had something to lose
     assert said["left"] == []  # and the next start cleared up after them

@@ -238,7 +238,7 @@ def test_a_resumed_run_ends_bit_identical(
 
     whole = new("whole")
     expected = finished(whole)
-    for stop in range(1, 6):
+    for stop in (1, 4):
         first = new(f"cut-{stop}")
         for parts in first.loader.stream(0, stop):
             first.train_step(parts)
