@@ -81,6 +81,20 @@ def test_other_programs_read_our_files(tmp_path_factory, shapes):
     assert all(torch.equal(bits(found[name]), bits(named[name])) for name in named)
 
 
+def test_every_tensor_starts_at_a_multiple_of_its_width(tmp_path):
+    """Readers that map the file need it."""
+    named = {
+        f"{10 + n}": torch.ones(n % 3 + 1, dtype=dtype)
+        for n, dtype in enumerate([*state.DTYPES.values()] * 2)
+    }
+    data = (save_state(tmp_path, 1, {"model": named}, {}) / "model.safetensors").read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    assert length % 8 == 0
+    for name, entry in json.loads(data[8 : 8 + length]).items():
+        if name != "__metadata__":
+            assert entry["data_offsets"][0] % named[name].itemsize == 0, name
+
+
 def test_the_manifest_says_what_the_checkpoint_holds(tmp_path):
     path = save(tmp_path, 12)
     told = json.loads((path / "manifest.json").read_text())
