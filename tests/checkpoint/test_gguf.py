@@ -147,7 +147,7 @@ def test_a_lie_in_the_header_is_told(case: str, tmp_path: Path) -> None:
 
 
 def test_many_short_strings_cost_little(tmp_path: Path) -> None:
-    count = STRINGS - 1
+    count = STRINGS // 16  # counting memory is slow, so a sixteenth of what is allowed
     data = gguf_entry(b"k", 9, struct.pack("<IQ", 8, count) + bytes(8 * count))
     path = written(tmp_path, gguf_head(entries=1) + data)
     tracemalloc.start()
@@ -155,7 +155,7 @@ def test_many_short_strings_cost_little(tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(stored.metadata["k"]) == count
-    assert peak < 256 << 20
+    assert peak < (256 << 20) / 16
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

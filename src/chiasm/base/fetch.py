@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -78,13 +79,11 @@ def _pip_download(requirement: str, folder: Path, say: Say) -> None:
             f'{sys.executable} has no pip; run "{sys.executable} -m ensurepip", or put the wheel '
             f"of {requirement} into {folder.with_name(requirement.replace('==', '-'))} yourself"
         )
-    work = (
-        folder / "pip"
-    )  # pip's temporary files: on the same disk, and their growth can be watched
-    work.mkdir()
+    work = folder / "pip"
+    work.mkdir()  # for pip's temporary files: on the same disk, and their growth can be watched
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "-q"]
     command += ["--no-input", "--disable-pip-version-check", "-d", str(folder), requirement]
-    with open(work / "said", "w+b") as said:
+    with tempfile.TemporaryFile() as said:  # elsewhere, so that a full disk can be told
         process = subprocess.Popen(
             command, stdout=said, stderr=said, env=os.environ | {"TMPDIR": str(work)}
         )
@@ -97,6 +96,10 @@ def _pip_download(requirement: str, folder: Path, say: Say) -> None:
         said.seek(0)
         words = said.read().decode(errors="replace")
     remove_tree(work)
+    if "No space left on device" in words:
+        raise UserError(
+            f"Cannot write {folder.parent}: the disk is full. Free some space and run the command again."
+        )
     if process.returncode:
         raise Unavailable(_pip_reason(words) or f"pip ended with code {process.returncode}")
 
@@ -108,7 +111,7 @@ def _watch(process: subprocess.Popen[bytes], folder: Path, say: Say) -> None:
         if time.monotonic() > news:
             news += _NEWS_SECONDS
             size = _size(folder)
-            if size > told:
+            if size > told + 500_000:
                 say(f"  {size / 1e6:.0f} MB so far")
             told = size
 
@@ -125,9 +128,11 @@ def _size(folder: Path) -> int:
 
 
 def _pip_reason(words: str) -> str:
-    """Return the last thing that pip called an error."""
-    errors = re.findall(r"^ERROR: (.+)$", words, re.MULTILINE)
-    return errors[-1].strip().rstrip(".") if errors else words.strip().rpartition("\n")[2]
+    """Return what pip says went wrong: its last error, or the exception that it ended with."""
+    errors = re.findall(r"^ERROR: (?!Exception:)(.+)$", words, re.MULTILINE)
+    reason = errors[-1] if errors else words.strip().rpartition("\n")[2]
+    lonely = "; the package index cannot be reached" if "Retrying (Retry(" in words else ""
+    return reason.strip().rstrip(".") + lonely
 
 
 def fetch_hub(repo: str, into: Path, say: Say = say_aloud) -> str:
