@@ -76,7 +76,7 @@ def test_logits_are_transformers_logits(ours: Decoder, theirs: Any) -> None:
     expected = theirs(tokens).logits
     found = ours.head(ours(tokens))
     assert expected.std() > 1
-    assert (found - expected).abs().max() <= 1e-3  # measured: 1e-4 of values up to 30
+    assert (found - expected).abs().max() <= 1e-3  # measured: 6e-5 of values up to 34
 
 
 @torch.no_grad()
