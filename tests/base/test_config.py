@@ -282,3 +282,11 @@ def test_importing_config_and_log_does_not_import_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_list_that_is_too_short_is_named():
+    class Pair(Settings):
+        two: tuple[float, float]
+
+    with pytest.raises(UserError, match="two"):
+        from_record(Pair, {"two": [1.0]})

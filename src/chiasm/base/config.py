@@ -221,7 +221,10 @@ def _place(fault: Any, record: Mapping[str, Any]) -> tuple[str, Any]:
     here: Any = record
     path: list[str] = []
     for piece in fault["loc"]:
-        known = piece in here if isinstance(here, Mapping) else isinstance(here, list | tuple)
+        if isinstance(here, list | tuple):
+            known = isinstance(piece, int) and piece < len(here)  # beyond the end: an item is missing
+        else:
+            known = isinstance(here, Mapping) and piece in here
         if known:
             here = here[piece]
         if known or (fault["type"] == "missing" and piece == fault["loc"][-1]):
