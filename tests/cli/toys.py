@@ -1,8 +1,8 @@
 """A workshop for the command line: toy parts, pictures with questions, and a recipe, in milliseconds.
 
-    workshop/decoder, workshop/eyes    model folders in transformers' layout
-    workshop/pictures                  40 pictures, each with two questions and their answers
-    workshop/mine.yaml                 a recipe that joins and trains them in six steps
+workshop/decoder, workshop/eyes    model folders in transformers' layout
+workshop/pictures                  40 pictures, each with two questions and their answers
+workshop/mine.yaml                 a recipe that joins and trains them in six steps
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from typing import Any
 from PIL import Image
 
 from chiasm.base.config import to_yaml
+from chiasm.checkpoint.builtin import FORMAT
+from chiasm.checkpoint.card import write_card
 from chiasm.checkpoint.folder import save_decoder, save_vit
 from chiasm.cli import main
 from chiasm.data.settings import LoadSettings
@@ -32,7 +35,12 @@ from chiasm.recipes.settings import (
 from chiasm.testing import toy_decoder, toy_tokenizer, toy_vit
 from chiasm.training.settings import Rate, TrainSettings
 
-COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 60, 220), "grey": (90, 90, 90)}
+COLOURS = {
+    "red": (220, 30, 30),
+    "green": (30, 200, 40),
+    "blue": (40, 60, 220),
+    "grey": (90, 90, 90),
+}
 STEPS = 6
 TEMPLATE = (
     "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}"
@@ -48,7 +56,7 @@ def workshop(root: Path) -> Path:
     toy_tokenizer().save(words)
     (words / "chat_template.jinja").write_text(TEMPLATE)
     files = {path.name: path.read_bytes() for path in words.iterdir()}
-    save_decoder(toy_decoder(context=4096), root / "decoder", files)
+    save_decoder(toy_decoder(context=1200), root / "decoder", files)
     save_vit(toy_vit(), root / "eyes")
     (root / "pictures").mkdir()
     for number in range(40):
@@ -128,6 +136,37 @@ def call(capsys: Any, *words: str | Path) -> Done:
     return Done(code, heard.out, heard.err)
 
 
+# ---- a cache as `chiasm pull` leaves it --------------------------------------------------------
+
+
+def fake_cache(cache: Path, shop: Path) -> Path:
+    """Put the toy parts and a small benchmark where the built-in ones would lie."""
+    for name, part in (("smollm2-135m-instruct", "decoder"), ("clip-vit-base-patch16", "eyes")):
+        home = cache / f"parts-{FORMAT}" / name
+        shutil.copytree(shop / part, home)
+        facts = {"weights_bytes": str((home / "model.safetensors").stat().st_size)}
+        (home / "README.md").write_text(write_card(name, "A toy.", facts))
+    data = cache / "unpacked" / "easy-vqa-1.0" / "easy_vqa" / "data"
+    for split, count in (("train", 24), ("test", 12)):
+        (data / split / "images").mkdir(parents=True)
+        rows = [row for number in range(count) for row in _asked(number)]
+        (data / split / "questions.json").write_text(json.dumps(rows))
+        for number in range(count):
+            pixels = list(COLOURS.values())[number % len(COLOURS)]
+            Image.new("RGB", (16, 16), pixels).save(data / split / "images" / f"{number}.png")
+    return cache
+
+
+def _asked(number: int) -> list[list[str | int]]:
+    colour = list(COLOURS)[number % len(COLOURS)]
+    return [
+        ["what shape is in the image?", "circle", number],
+        ["what color is the shape?", colour, number],
+        ["is there a red shape?", "yes" if colour == "red" else "no", number],
+        ["is there not a red shape?", "no" if colour == "red" else "yes", number],
+    ]
+
+
 # ---- bad pictures ------------------------------------------------------------------------------
 
 
@@ -142,5 +181,3 @@ def bad_pictures(folder: Path) -> Path:
     Image.effect_noise((200, 200), 80).convert("RGB").save(jpeg, "JPEG")
     (folder / "cut.jpg").write_bytes(jpeg.getvalue()[: len(jpeg.getvalue()) // 2])
     return folder
-
-

@@ -68,7 +68,11 @@ def main(words: list[str]) -> int:
 def _verdict(ok: bool, name: str) -> str:
     if not ok:
         return f"{name} is not its plain language model where it should be."
-    return f"Without pictures, {name} is its plain language model, bit for bit."
+    return (
+        f"Where no picture is shown, {name} is its plain language model, bit for bit: also beside "
+        "conversations that show pictures. This holds for both ways of joining, cross-attention and "
+        "unified embedding."
+    )
 
 
 def findings(name: str) -> Iterator[tuple[str, Finding]]:

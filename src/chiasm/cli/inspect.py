@@ -64,7 +64,14 @@ def lines(report: Report) -> list[str]:
     rows = [["part", "parameters", *(["learn"] if learning else []), ""]]
     for portion in report.portions:
         learns = [f"{portion.learns:,}"] if portion.learns is not None else []
-        rows.append([portion.name, f"{portion.parameters:,}", *learns, f"from {portion.source}"])
+        rows.append(
+            [
+                portion.name,
+                f"{portion.parameters:,}",
+                *learns,
+                "new" if portion.source == "new" else f"from {portion.source}",
+            ]
+        )
     if len(report.portions) > 1:
         learns = [f"{sum(p.learns or 0 for p in report.portions):,}"] if learning else []
         rows.append(["all", f"{sum(p.parameters for p in report.portions):,}", *learns, ""])

@@ -30,7 +30,6 @@ Examples:
 A model that looks answers worse when the pictures are blank or shuffled. The column "question-only
 prior" is the most frequent answer to each question: what can be had without looking."""
 
-KNOWN = ("right", "blank", "shuffled")
 WORDS = 16
 """Longest answer in tokens; those of the benchmark are one word."""
 
@@ -60,14 +59,14 @@ def main(words: list[str]) -> int:
     options = read("chiasm eval", words, Options(), ABOUT)
     shown = kinds(options.images)
     names = options.model or (seeing_model(),)
-    if options.batch < 1:
-        raise UserError(f"--batch is {options.batch}, but must be at least 1.")
+    for option, number in (("--batch", options.batch), ("--limit", options.limit)):
+        if number is not None and number < 1:
+            raise UserError(f"{option} is {number}, but must be at least 1.")
     if options.html is not None and len(names) > 1:
         raise UserError("--html shows one model; name one, or leave --html out.")
     from chiasm.base.log import keep_stdout_clean
 
-    if options.json:
-        keep_stdout_clean()
+    keep_stdout_clean()  # stdout is for the table
     task = _task(options.task)
     results = {name: _measure(name, task, shown, options) for name in names}
     if options.html is not None:

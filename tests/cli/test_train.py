@@ -1,0 +1,256 @@
+"""Runs from the command line: recipes in YAML, Ctrl-C and going on, damage, a full disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.cli.toys import STEPS, call, command, environment
+
+from chiasm.base.config import from_yaml
+from chiasm.recipes.book import RECIPES
+from chiasm.recipes.settings import Run
+
+QUIET = ("--train.look-every", "0", "--train.sample-every", "0")
+LONG = ("--train.steps", "60", "--train.save-every", "50", *QUIET)
+
+
+def rows(run: Path) -> list[dict[str, Any]]:
+    path = run / "metrics.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+@contextmanager
+def signal_after(run: Path, number: int, step: int) -> Iterator[None]:
+    """Send this process a signal as soon as a run has done so many steps."""
+    done = threading.Event()
+
+    def wait() -> None:
+        while not done.is_set():
+            if len(rows(run)) >= step:
+                os.kill(os.getpid(), number)
+                return
+            time.sleep(0.005)
+
+    watcher = threading.Thread(target=wait)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+# ---- recipes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_show_prints_yaml_that_means_the_same(capsys: Any, tmp_path: Path, name: str) -> None:
+    done = call(capsys, "train", name, "--show")
+    assert done.code == 0 and not done.err
+    (tmp_path / "shown.yaml").write_text(done.out)
+    assert from_yaml(Run, tmp_path / "shown.yaml") == RECIPES[name]()
+    assert call(capsys, "train", tmp_path / "shown.yaml", "--show").out == done.out
+
+
+def test_overrides_reach_every_type_of_setting(capsys: Any) -> None:
+    words = [
+        "--train.steps",
+        "50",
+        "--data.load.records",
+        "4",
+        "--name",
+        "quick",
+        "--dtype",
+        "float32",
+    ]
+    words += [
+        "--model.shape.taps",
+        "block.2",
+        "last",
+        "--model.system",
+        "Be brief.",
+        "--train.clip",
+        "1e-2",
+    ]
+    words += ["--learn", "decoder.*=freeze", "crosses.*=2e-3:0.1", "*=0.001"]
+    shown = yaml.safe_load(call(capsys, "train", "first_light", *words, "--show").out)
+    assert (shown["name"], shown["dtype"]) == ("quick", "float32")
+    assert (shown["train"]["steps"], shown["train"]["clip"]) == (50, 0.01)
+    assert shown["data"]["load"]["records"] == 4
+    assert shown["model"]["shape"]["taps"] == ["block.2", "last"]
+    assert shown["model"]["system"] == "Be brief."
+    assert shown["learn"] == [
+        ["decoder.*", None],
+        ["crosses.*", {"peak": 2e-3, "decay": 0.1}],
+        ["*", {"peak": 1e-3, "decay": 0.0}],
+    ]
+    # What was not named is the recipe's.
+    plain = yaml.safe_load(call(capsys, "train", "first_light", "--show").out)
+    assert shown["schedule"] == plain["schedule"] and shown["seed"] == plain["seed"]
+
+
+def test_underscores_do_as_well_as_hyphens(capsys: Any) -> None:
+    shown = call(capsys, "train", "first_light", "--train.save_every", "7", "--show").out
+    assert yaml.safe_load(shown)["train"]["save_every"] == 7
+
+
+# ---- a run -------------------------------------------------------------------------------------
+
+
+def test_a_run_ends_with_a_model_and_the_next_command(capsys: Any, tmp_path: Path) -> None:
+    done = call(capsys, "train", "mine.yaml", "--runs", tmp_path)
+    assert done.code == 0, done.err
+    run = tmp_path / "mine"
+    assert (run / "model" / "config.json").exists()
+    assert [row["step"] for row in rows(run) if "loss" in row] == list(range(1, STEPS + 1))
+    assert done.out.rstrip().endswith(f"chiasm chat --model {run / 'model'} --samples")
+    again = call(capsys, "train", "mine.yaml", "--runs", tmp_path)
+    assert again.code == 0 and "is finished" in again.out
+
+
+def test_other_settings_for_a_run_are_refused(capsys: Any, shop: Path, tmp_path: Path) -> None:
+    assert call(capsys, "train", "mine.yaml", "--runs", tmp_path, *QUIET).code == 0
+    done = call(capsys, "train", "mine.yaml", "--runs", tmp_path, *QUIET, "--seed", "7")
+    assert done.code == 2 and "other settings (seed)" in done.said
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_goes_on_with_the_same_command(
+    capsys: Any, tmp_path: Path, number: int, code: int
+) -> None:
+    words = ["train", "mine.yaml", *LONG, "--runs", str(tmp_path / "stopped")]
+    run = tmp_path / "stopped" / "mine"
+    with signal_after(run, number, step=8):
+        stopped = call(capsys, *words)
+    assert stopped.code == code, stopped.err
+    assert not (run / "model").exists()
+    told = stopped.out.strip().splitlines()
+    assert told[-2].startswith("Stopped after step") and f"saved in {run}" in told[-2]
+    assert told[-1].split() == ["chiasm", *words]
+
+    assert call(capsys, *words).code == 0
+    assert call(capsys, *words[:-1], tmp_path / "undisturbed").code == 0
+    ends = [folder / "mine/model/model.safetensors" for folder in sorted(tmp_path.iterdir())]
+    assert ends[0].read_bytes() == ends[1].read_bytes()
+    assert [row["step"] for row in rows(run)] == list(range(1, 61))
+
+
+def test_a_cut_checkpoint_is_passed_over_and_the_run_ends_the_same(
+    capsys: Any, tmp_path: Path
+) -> None:
+    words = ["train", "mine.yaml", *LONG, "--train.save-every", "5", "--runs", str(tmp_path)]
+    run = tmp_path / "mine"
+    with signal_after(run, signal.SIGINT, step=13):
+        call(capsys, *words)
+    newest = max((run / "checkpoints").iterdir())
+    for victim in (newest / "model.safetensors", newest / "manifest.json"):
+        victim.write_bytes(victim.read_bytes()[:-7])
+    done = call(capsys, *words)
+    assert done.code == 0, done.err
+    assert f"Passed over a damaged checkpoint. The checkpoint {newest} is damaged" in done.out
+    assert "Going on from step" in done.out
+    whole = call(capsys, *words[:-1], tmp_path / "undisturbed")
+    assert whole.code == 0
+    ends = [root / "mine/model/model.safetensors" for root in (tmp_path, tmp_path / "undisturbed")]
+    assert ends[0].read_bytes() == ends[1].read_bytes()
+
+
+def test_when_no_checkpoint_is_sound_the_run_says_so_and_begins_anew(
+    capsys: Any, tmp_path: Path
+) -> None:
+    words = ["train", "mine.yaml", *LONG, "--runs", str(tmp_path)]
+    run = tmp_path / "mine"
+    with signal_after(run, signal.SIGINT, step=5):
+        call(capsys, *words)
+    (only,) = (run / "checkpoints").iterdir()
+    (only / "optimizer.safetensors").unlink()
+    done = call(capsys, *words)
+    assert done.code == 0
+    assert "Passed over a damaged checkpoint" in done.out and "Going on" not in done.out
+    assert [row["step"] for row in rows(run)] == list(range(1, 61))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--data.source", "nowhere"), "neither a data source nor a folder"),
+        (("--data.source", "eazy-vqa"), 'Did you mean "easy-vqa"?'),
+        (("--model.decoder", "nowhere"), "neither a folder nor a built-in part"),
+        (("--model.encoder", "decoder"), ""),
+        (("--model.image-size", "13"), "multiple of the encoder's"),
+        (("--learn", "decoder.*=freeze"), "No row of `learn`"),
+        (("--learn", "*=1e-3", "tail=1"), "matches no parameter"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_cannot_be_trained_is_one_sentence(
+    capsys: Any, tmp_path: Path, words: tuple[str, ...], sentence: str
+) -> None:
+    done = call(capsys, "train", "mine.yaml", "--runs", tmp_path, *words)
+    assert done.code == 2
+    assert sentence in done.said and "Traceback" not in done.err
+    assert not list((tmp_path / "mine").glob("model*"))
+
+
+# ---- the system's side -------------------------------------------------------------------------
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(
+    shop: Path, tmp_path: Path
+) -> None:
+    """No file may grow over 20 kB, as on a disk that fills up while a checkpoint is written."""
+    most = 20_000
+    done = subprocess.run(
+        command("train", "mine.yaml", "--runs", tmp_path, *QUIET),
+        cwd=shop,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)),
+    )
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("chiasm: Cannot write ") and "larger" in done.stderr
+    assert not list((tmp_path / "mine" / "checkpoints").glob("*"))
+    assert not list(tmp_path.rglob(".*.tmp-*"))
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(capsys: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    done = call(capsys, "train", "mine.yaml", "--runs", tmp_path / "file")
+    assert done.code == 2 and "Traceback" not in done.err
+
+
+def test_ctrl_c_in_a_process_ends_it_with_130_and_no_traceback(shop: Path, tmp_path: Path) -> None:
+    run = tmp_path / "mine"
+    running = subprocess.Popen(
+        command("train", "mine.yaml", "--train.steps", "100000", *QUIET, "--runs", tmp_path),
+        cwd=shop,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while len(rows(run)) < 3 and running.poll() is None:
+            time.sleep(0.02)
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=300)
+    finally:
+        running.kill()
+    assert running.returncode == 130, err
+    assert "To go on, repeat the command" in out and "Traceback" not in err
+    assert list((run / "checkpoints").glob("step-*"))
