@@ -63,7 +63,6 @@ def train(run: Run, root: Path = Path("runs")) -> Outcome:
     Errors: UserError when the folder holds a run with other settings.
     """
     folder = root / run.name
-    folder.mkdir(parents=True, exist_ok=True)
     with run_lock(folder):
         check_same(folder, run)
         if (folder / "model").exists():
@@ -95,7 +94,7 @@ def prepared(run: Run, folder: Path) -> Iterator[tuple[Trainer, Assembled]]:
     announce(run, learner, start)
     try:
         with (
-            log.Metrics.open(folder / "metrics.jsonl", start or None) as metrics,
+            log.Metrics.open(folder / "metrics.jsonl", start) as metrics,
             log.Progress(run.name, run.train.steps, start) as progress,
         ):
             trainer.observers = observers(run, assembled, held, metrics, progress)

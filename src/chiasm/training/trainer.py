@@ -159,9 +159,17 @@ class Trainer:
         return save_state(self.checkpoints, self.step, tensors, record, self.settings.keep)
 
     def resume(self) -> int:
-        """Take back the newest checkpoint that verifies; return its step, 0 when there is none."""
+        """Take back the newest checkpoint that verifies; return its step, 0 when there is none.
+
+        Raises UserError when there are checkpoints and none verifies: they are not written over.
+        """
         newest = latest_state(self.checkpoints)
         if newest is None:
+            if any(self.checkpoints.glob("step-*")):
+                raise UserError(
+                    f"No checkpoint in {self.checkpoints} is whole, so there is nothing to go on from: "
+                    "restore one from a copy, or remove the folder to begin again."
+                )
             return 0
         tensors, record = load_state(newest)
         with torch.no_grad():
