@@ -10,7 +10,7 @@ from chiasm.evaluation.metrics import majority
 from chiasm.evaluation.task import Records, Task, question_of, text_of, truth_of
 from chiasm.inputs.message import Sample
 
-PRIOR = "question only"
+PRIOR = "question-only prior"
 """Name of the baseline that reads the question and never sees the picture."""
 
 
