@@ -11,6 +11,7 @@ from chiasm.data.settings import LoadSettings
 from chiasm.data.sources import Listed
 from chiasm.inputs.batch import IGNORED
 from chiasm.inputs.media import MediaError
+from chiasm.inputs.message import Message, Sample, Text
 from chiasm.testing import (
     toy_crossed_config,
     toy_picture,
@@ -124,12 +125,16 @@ def test_refused_samples_are_counted_with_reasons_and_never_replaced():
     long = tuple(
         toy_sample("q " * 400, f"a4.{n}", [toy_picture(4)], key=f"4/{n}") for n in range(5)
     )
-    made = loader(source(r1=gone, r4=long), pixels=pixels, records=7, max_tokens=200)
+    question = Sample((Message("user", (Text("and now?"),)),), "5/0")
+    silent = (question, *record(5)[1:])
+    made = loader(
+        source(r1=gone, r4=long, r5=silent), pixels=pixels, records=7, max_tokens=200, questions=5
+    )
     (batch,) = next(made.stream(0, 1))
     kept = words_of(batch, made.renderer)
     assert sorted({text.split(".")[0] for text in kept}) == ["a0", "a3", "a5", "a6"]
-    assert len(kept) == made.used == 8
-    assert made.skipped == {"bad_row": 1, "broken": 2, "too_long": 2}
+    assert len(kept) == made.used == 19
+    assert made.skipped == {"bad_row": 1, "broken": 5, "too_long": 5, "no_target": 1}
     assert sorted(reason for _, reason in made.seen) == sorted(made.skipped.elements())
 
 

@@ -105,8 +105,9 @@ def _task(name: str) -> Task:
 
 def _measure(name: str, task: Task, shown: Sequence[Images], options: Options) -> list[Result]:
     from chiasm.base.log import say
+    from chiasm.evaluation.answers import answers
     from chiasm.evaluation.runner import run
-    from chiasm.recipes.answering import answerer
+    from chiasm.recipes.answering import engine_of
     from chiasm.recipes.loading import load
 
     model, processor = load(name)
@@ -115,7 +116,8 @@ def _measure(name: str, task: Task, shown: Sequence[Images], options: Options) -
             f"{name} has no eyes, so there is nothing to measure: name a model that sees."
         )
     say(f"Asking {name} ...")
-    answer = answerer(model, processor, max_tokens=WORDS)
+    engine = engine_of(model, processor)
+    answer = answers(engine, processor, max_tokens=WORDS, batch=options.batch)
     try:
         return [
             run(task, answer, images=images, limit=options.limit, batch=options.batch)

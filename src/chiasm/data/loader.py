@@ -111,6 +111,9 @@ class PackingLoader:
 
     def _render(self, sample: Sample, skipped: list[tuple[str, str]]) -> Rendered | None:
         """Render a sample and prove that its pictures decode, or say why not."""
+        if not any(message.role == "assistant" for message in sample.messages):
+            skipped.append((sample.key, "no_target"))
+            return None
         try:
             rendered = self.renderer.render(sample)
             for picture in rendered.pictures:
@@ -120,9 +123,6 @@ class PackingLoader:
             return None
         if len(rendered.ids) > self.settings.max_tokens:
             skipped.append((sample.key, "too_long"))
-            return None
-        if not any(rendered.trained):
-            skipped.append((sample.key, "no_target"))
             return None
         return without_tail(rendered)
 
