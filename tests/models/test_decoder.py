@@ -79,7 +79,7 @@ def test_logits_are_those_of_transformers(
     model = toy_decoder(tied=tied, rope_scaling=scaling, **sizes)
     tokens = torch.randint(model.config.vocab, (2, 70))
     expected = twin(model)(tokens).logits
-    # measured over these cases: 3.8e-6
+    # measured over these cases: 2.4e-6
     torch.testing.assert_close(model.head(model(tokens)), expected, atol=1e-5, rtol=0)
 
 
@@ -119,7 +119,7 @@ def test_packed_samples_are_the_samples(samples: list[list[int]]) -> None:
     segments = torch.arange(len(samples)).repeat_interleave(sizes)[None]
     got = model(tokens, positions=positions, segments=segments)[0].split(sizes.tolist())
     for sample, features in zip(samples, got, strict=True):
-        # measured: 1e-15
+        # measured: 2.3e-15
         torch.testing.assert_close(features, alone(model, torch.tensor(sample)), atol=1e-12, rtol=0)
 
 
@@ -172,7 +172,7 @@ def test_along_the_cache_is_the_whole(cuts: list[int]) -> None:
     model = toy_decoder(rope_scaling=SCALING).double()
     tokens = torch.randint(VOCAB, (3, 11))
     got = along_the_cache(model, tokens, cuts)
-    torch.testing.assert_close(got, model(tokens), atol=1e-12, rtol=0)  # measured: 2e-15
+    torch.testing.assert_close(got, model(tokens), atol=1e-12, rtol=0)  # measured: 4e-15
 
 
 @settings(max_examples=50)

@@ -75,7 +75,7 @@ def test_taps_are_the_hidden_states_of_transformers(sizes: dict) -> None:
     expected = twin(model)(pixels, output_hidden_states=True)
     assert len(expected.hidden_states) == depth + 1
     for name, hidden in zip(names, expected.hidden_states, strict=False):
-        # measured over these cases: 2.9e-6
+        # measured over these cases: 1.2e-6
         torch.testing.assert_close(taps[name], hidden, atol=1e-5, rtol=0)
     torch.testing.assert_close(taps["final"][:, 0], expected.pooler_output, atol=1e-5, rtol=0)
     assert list(taps) == names

@@ -13,7 +13,7 @@ def rms(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
     return x / (x.pow(2).sum(-1, keepdim=True) / x.shape[-1] + eps) ** 0.5 * weight
 
 
-# worst seen: 7e-16, 3e-7, 1.6e-2 (three roundings to 8 bits of values up to 4)
+# measured: 1.8e-15, 7.4e-7, 3.1e-2 (three roundings to 8 bits of values up to 6)
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float64, 1e-14), (torch.float32, 2e-6), (torch.bfloat16, 5e-2)]
 )

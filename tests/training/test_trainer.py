@@ -191,6 +191,20 @@ def test_a_bad_batch_costs_exactly_one_step(
     assert not equal(after, before) and all(value.isfinite().all() for value in after.values())
 
 
+@pytest.mark.parametrize("where", ["pixel", "gradient"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_huge_values_are_survived_or_skipped(
+    where: str, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    model = Poisoned(toy_crossed().to(dtype), 1e30)
+    trainer = trainer_of(model, tmp_path)
+    part = lay(model, samples_of([1, 0]))
+    model.on = where == "gradient"
+    for _ in range(3):
+        trainer.train_step([with_pixel(part, 1e30) if where == "pixel" else part])
+    assert all(value.isfinite().all() for value in everything(trainer).values())
+
+
 def test_a_step_without_a_target_changes_nothing(tmp_path: Path) -> None:
     model = toy_crossed()
     trainer = trainer_of(model, tmp_path)
