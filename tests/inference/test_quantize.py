@@ -96,6 +96,7 @@ def test_text_stays_bit_identical_when_both_are_packed(tied: bool) -> None:
         crossed.decoder = decoder
     tokens = torch.randint(256, (2, 9))
     fused, plain = prepack(crossed), prepack(crossed.decoder)
+    assert isinstance(fused.decoder.unembed, PackedLinear)
     assert torch.equal(fused(tokens), plain(tokens))
     assert torch.equal(fused.head(fused(tokens)), plain.head(plain(tokens)))
 

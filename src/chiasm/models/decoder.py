@@ -55,7 +55,7 @@ class Decoder(nn.Module):
         sizes = (c.width, c.heads, c.kv_heads, c.head_width, c.hidden, c.norm_eps)
         self.blocks = nn.ModuleList(Block(*sizes) for _ in range(c.depth))
         self.norm = RMSNorm(c.width, c.norm_eps)
-        self.unembed = None if c.tied else Linear(c.width, c.vocab, bias=False)
+        self.register_module("unembed", None if c.tied else Linear(c.width, c.vocab, bias=False))
 
     def forward(
         self,
