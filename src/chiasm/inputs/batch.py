@@ -107,8 +107,7 @@ def _gather(samples: Sequence[Rendered]) -> tuple[list[Picture], list[Tensor]]:
         if start is None:
             start = first[held] = len(pictures)
             pictures.extend(sample.pictures)
-        span = torch.tensor(sample.seen, dtype=torch.long).view(-1, 2)
-        spans.append(span + start * (span[:, 1:] > span[:, :1]))
+        spans.append(torch.tensor(sample.seen, dtype=torch.long).view(-1, 2) + start)
     return pictures, spans
 
 
