@@ -246,7 +246,7 @@ def test_ctrl_c_at_the_prompt_clears_the_line(capsys: Any, monkeypatch: pytest.M
 def test_a_conversation_that_fills_the_context_says_so(
     capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    type_in(monkeypatch, "x" * 5000, "/reset", "Hello?")
+    type_in(monkeypatch, "x" * 1000, "/reset", "Hello?")
     done = call(capsys, "chat", *FEW)
     assert done.code == 0 and len(done.out.splitlines()) == 1
     assert "this model can hold" in done.err

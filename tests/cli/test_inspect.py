@@ -58,7 +58,7 @@ def test_a_unified_embedding_takes_places_of_the_text(capsys: Any, tmp_path: Pat
 def test_parts_alone(capsys: Any) -> None:
     words, eyes = told(capsys, "smollm2-135m-instruct"), told(capsys, "eyes")
     assert (words["kind"], eyes["kind"]) == ("decoder", "vit")
-    assert words["context"] == 1200 and eyes["context"] is None
+    assert words["context"] == 700 and eyes["context"] is None
 
 
 def test_tensors_lists_where_each_comes_from(capsys: Any) -> None:

@@ -56,7 +56,7 @@ def workshop(root: Path) -> Path:
     toy_tokenizer().save(words)
     (words / "chat_template.jinja").write_text(TEMPLATE)
     files = {path.name: path.read_bytes() for path in words.iterdir()}
-    save_decoder(toy_decoder(context=1200), root / "decoder", files)
+    save_decoder(toy_decoder(context=700), root / "decoder", files)
     save_vit(toy_vit(), root / "eyes")
     (root / "pictures").mkdir()
     for number in range(40):

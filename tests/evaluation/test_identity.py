@@ -24,7 +24,7 @@ NAMES = [
     "packed batch",
     "control, packed",
 ]
-LONG = toy_decoder_config(context=1200)
+LONG = toy_decoder_config(context=700)
 
 
 def processor_of(model: Any) -> Processor:

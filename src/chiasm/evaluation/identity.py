@@ -26,14 +26,14 @@ from chiasm.inputs.chat import Rendered
 from chiasm.inputs.message import Message, Picture, Text
 from chiasm.inputs.processor import Processor
 
-ASKED = (
-    "Hi",
-    "What is the capital of France?",
-    "Write a limerick about a lighthouse keeper who is afraid of the dark.",
-    "1 2 3 4 5 6 7 8 9 10",
-    "Übersetze: the quick brown fox jumps over the lazy dog 🦊",
-)
-"""Questions, each asked as it is and in a longer form."""
+ASKED = {
+    "Hi": 40,
+    "What is the capital of France?": 4,
+    "Write a limerick about a lighthouse keeper who is afraid of the dark.": 8,
+    "1 2 3 4 5 6 7 8 9 10": 12,
+    "Übersetze: the quick brown fox jumps over the lazy dog 🦊": 24,
+}
+"""Questions; each is asked as it is, and repeated so many times."""
 LEAST = 8
 """Fewer prompts would prove little."""
 _POSITIONS = 64
@@ -118,7 +118,7 @@ def text_identity(fused: Any, plain: Any, processor: Processor) -> Iterator[Find
 
 def prompts(processor: Processor, context: int) -> list[Rendered]:
     """Return prompts without pictures, from a few tokens to several hundred, that fit `context`."""
-    texts = [text for text in ASKED for text in (text, " ".join([text] * (len(text) % 37)))]
+    texts = [text for text, times in ASKED.items() for text in (text, " ".join([text] * times))]
     rendered = [processor.prompt([Message("user", (Text(text),))]) for text in texts]
     fitting = [each for each in rendered if len(each.ids) <= context]
     if len(fitting) < LEAST:
