@@ -168,7 +168,7 @@ def test_a_cut_checkpoint_is_passed_over_and_the_run_ends_the_same(
     assert ends[0].read_bytes() == ends[1].read_bytes()
 
 
-def test_when_no_checkpoint_is_sound_the_run_says_so_and_begins_anew(
+def test_when_no_checkpoint_is_sound_the_run_says_so_and_keeps_what_is_there(
     capsys: Any, tmp_path: Path
 ) -> None:
     words = ["train", "mine.yaml", *LONG, "--runs", str(tmp_path)]
@@ -177,10 +177,11 @@ def test_when_no_checkpoint_is_sound_the_run_says_so_and_begins_anew(
         call(capsys, *words)
     (only,) = (run / "checkpoints").iterdir()
     (only / "optimizer.safetensors").unlink()
+    before, written = sorted(run.rglob("*")), rows(run)
     done = call(capsys, *words)
-    assert done.code == 0
-    assert "Passed over a damaged checkpoint" in done.out and "Going on" not in done.out
-    assert [row["step"] for row in rows(run)] == list(range(1, 61))
+    assert done.code == 2 and "Passed over a damaged checkpoint" in done.out
+    assert "nothing to go on from" in done.said
+    assert (sorted(run.rglob("*")), rows(run)) == (before, written)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from typing import Literal
 
 from chiasm import __version__
 from chiasm.base.files import cache_dir
-from chiasm.base.log import keep_stdout_clean, say
 from chiasm.cli.arguments import Flag, read
 from chiasm.cli.choose import RUNS
 
@@ -49,6 +48,8 @@ class Finding:
 def main(words: list[str]) -> int:
     """Print every finding."""
     options = read("chiasm doctor", words, Options(), ABOUT)
+    from chiasm.base.log import keep_stdout_clean, say
+
     keep_stdout_clean()
     found = [finding for look in LOOKS for finding in look()]
     if options.json:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chiasm.base.errors import UserError
-from chiasm.base.log import keep_stdout_clean, say
 from chiasm.cli.arguments import Flag, Words, read
 from chiasm.recipes.book import RECIPES, recipe
 
@@ -39,6 +38,8 @@ def main(words: list[str]) -> int:
     options = read("chiasm inspect", words, Options(), ABOUT)
     if len(options.names) != 1:
         raise UserError("Name one model or recipe: chiasm inspect first_light")
+    from chiasm.base.log import keep_stdout_clean, say
+
     keep_stdout_clean()
     name = options.names[0]
     from chiasm.recipes.report import of_model, of_recipe

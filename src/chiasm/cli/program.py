@@ -12,10 +12,9 @@ from types import MappingProxyType
 
 from chiasm import __version__
 from chiasm.base.errors import UserError, did_you_mean
-from chiasm.base.log import BROKEN_PIPE
 
-WRONG_INPUT, INTERRUPTED = 2, 130
-"""Exit codes: the input was wrong; stopped by Ctrl-C (as a shell counts it, 128 + signal 2)."""
+WRONG_INPUT, INTERRUPTED, UNREAD = 2, 130, 141
+"""Exit codes: the input was wrong; Ctrl-C; nobody reads on (the last two as a shell counts signals)."""
 
 SILENCED = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -72,7 +71,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # Python flushes once more at its end, and would complain there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
+        return UNREAD
     except SystemExit as done:  # help was shown, or nobody reads our lines any more
         return done.code if isinstance(done.code, int) else 0
     except Exception:

