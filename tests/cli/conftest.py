@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,7 +24,7 @@ SHORT = ("--train.steps", "4", "--train.look-every", "0", "--train.sample-every"
 
 
 @pytest.fixture(scope="session")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The workshop's folder; its cache holds toys under the built-in names, its runs a model."""
     root = workshop(tmp_path_factory.mktemp("shop"))
     bad_pictures(root / "bad")
@@ -33,7 +32,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("CHIASM_CACHE", str(fake_cache(root / "cache", root)))
         patch.chdir(root)
         assert main(["train", "first_light", *SMALL, *SHORT]) == 0
-        yield root
+    return root  # the patch is undone: tests of other rooms must find the real cache
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from tests.evaluation.toys import Listed, shade
 
-from chiasm.base.files import cache_dir
-from chiasm.checkpoint.builtin import WHEELS, pull_wheel
+from chiasm.checkpoint.builtin import pull_wheel
 from chiasm.data.rows import question_answer
 from chiasm.data.sources import easy_vqa as open_source
 from chiasm.evaluation.runner import run
@@ -54,9 +53,7 @@ def test_the_prior_is_learned_on_train_and_scored_on_test() -> None:
 
 @pytest.fixture(scope="module")
 def real() -> Path:
-    """The benchmark's files, when an earlier `chiasm pull` put them into the cache."""
-    if not (cache_dir() / "unpacked" / WHEELS["easy-vqa"].requirement.replace("==", "-")).is_dir():
-        pytest.skip("easy-vqa is not in the cache, and tests fetch nothing: run `chiasm pull`")
+    """The benchmark's files, fetched once into the cache."""
     return pull_wheel("easy-vqa")
 
 
