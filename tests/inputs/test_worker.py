@@ -256,7 +256,8 @@ def test_an_answer_larger_than_agreed_ends_the_worker() -> None:
 
 
 def test_a_child_that_cannot_start_is_a_sentence(capfd: pytest.CaptureFixture[str]) -> None:
+    before = threading.active_count()
     with pytest.raises(UserError, match="could not start its worker"):
         Worker("chiasm.inputs.no_such_module", 1 << 30)
     assert "no_such_module" in capfd.readouterr().err
-    assert threading.active_count() == 1 and not list(worker._ALIVE)
+    assert threading.active_count() == before and not list(worker._ALIVE)
