@@ -3,8 +3,8 @@
     toy_picture(3) ─► Sample ─ toy_renderer ─► Rendered ─ pack(…, toy_pixels) ─► Batch
     toy_crossed(crosses=2) ─► a model whose gates are open: what a test must see is never zero
 
-    model = toy_crossed().double()
-    batch = pack([toy_rendered(pictures=2), toy_rendered(pictures=0)], toy_pixels)
+    model = toy_crossed()
+    batch = pack([toy_rendered(1, [toy_picture(0)]), toy_rendered(2)], toy_pixels)
     loss = NextToken().loss(model, batch)
 
 Everything here is a function of its arguments: the same call gives the same numbers, and the global
