@@ -71,6 +71,10 @@ def test_overview_names_every_command_and_its_examples_are_understood(capsys: An
         (["train", "first_light", "--train.stpes=5"], '"--train.stpes". Did you mean'),
         (["train", "first_light", "--train.steps", "abc"], 'should be a whole number, not "abc"'),
         (["train", "first_light", "--train.steps", "1.5"], 'should be a whole number, not "1.5"'),
+        (
+            ["train", "first_light", "--train.steps", "-5"],
+            "settings: train.steps: should be greater than 0, not -5.",
+        ),
         (["train", "first_light", "--train.clip", "x"], '--train.clip should be a number, not "x"'),
         (["train", "first_light", "--dtype", "float31"], 'Did you mean "float32"?'),
         (["train", "first_light", "--name"], "--name needs a value"),

@@ -102,6 +102,22 @@ def test_overrides_reach_every_type_of_setting(capsys: Any) -> None:
     assert shown["schedule"] == plain["schedule"] and shown["seed"] == plain["seed"]
 
 
+def test_help_has_every_setting_with_its_own_words(capsys: Any) -> None:
+    shown = call(capsys, "train", "first_light", "--help").out
+    text = " ".join(line.strip("│ ") for line in shown.splitlines())
+    for name in ("--model.shape.crosses", "--train.keep", "--data.load.no-balance", "--learn"):
+        assert name in text
+    assert "Cross-attention: blocks of their own look at the picture" in text
+    assert "model_construct" not in text and "pydantic" not in text
+
+
+@pytest.mark.parametrize("name", ["first_light", "mine.yaml"])
+def test_switches_can_be_turned_both_ways(capsys: Any, name: str) -> None:
+    for word, state in (("balance", True), ("no-balance", False)):
+        shown = call(capsys, "train", name, f"--data.load.{word}", "--show").out
+        assert yaml.safe_load(shown)["data"]["load"]["balance"] is state
+
+
 def test_underscores_do_as_well_as_hyphens(capsys: Any) -> None:
     shown = call(capsys, "train", "first_light", "--train.save_every", "7", "--show").out
     assert yaml.safe_load(shown)["train"]["save_every"] == 7

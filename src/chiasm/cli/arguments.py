@@ -7,18 +7,27 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import redirect_stderr
-from typing import Annotated, Any, TypeAlias, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar, get_type_hints
 
 import tyro
-from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+from tyro.constructors import (
+    ConstructorRegistry,
+    PrimitiveConstructorSpec,
+    PrimitiveTypeInfo,
+    StructConstructorSpec,
+    StructFieldSpec,
+    StructTypeInfo,
+)
 
-from chiasm.base.config import Settings
+from chiasm.base.config import Settings, as_record, from_record
 from chiasm.base.errors import UserError, did_you_mean
 from chiasm.training.settings import Rate, Table
 
 T = TypeVar("T")
 
-Flag: TypeAlias = Annotated[bool, tyro.conf.arg(help_behavior_hint="")]
+Flag: TypeAlias = tyro.conf.FlagCreatePairsOff[
+    Annotated[bool, tyro.conf.arg(help_behavior_hint="")]
+]
 """An option without a value."""
 Words: TypeAlias = tyro.conf.Positional[
     Annotated[tuple[str, ...], tyro.conf.arg(metavar="WORD", help_behavior_hint="")]
@@ -28,7 +37,7 @@ FROZEN = "freeze"
 
 
 def read(prog: str, words: list[str], default: T, about: str) -> T:
-    """Return `default` with what the words change; it is a dataclass, settings may be in it.
+    """Return `default` with what the words change: a dataclass; a field `settings` may hold Settings.
 
     `prog` is the command as it was typed, `about` the first lines of its help. Every complaint is a
     UserError. Asking for help prints it and raises SystemExit.
@@ -43,7 +52,7 @@ def read(prog: str, words: list[str], default: T, about: str) -> T:
                 args=words,
                 default=default,
                 return_unknown_args=True,
-                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands),
+                config=(tyro.conf.AvoidSubcommands,),
                 registry=_registry(),
             )
     except SystemExit as end:
@@ -52,7 +61,15 @@ def read(prog: str, words: list[str], default: T, about: str) -> T:
         raise UserError(_sentence(prog, heard.getvalue())) from None
     if unknown:
         raise UserError(_unknown(prog, unknown[0], default))
-    return found
+    return _checked(found)
+
+
+def _checked(found: Any) -> Any:
+    """Let the settings check themselves as a whole, so that they tell everything that is wrong."""
+    if not isinstance(settings := getattr(found, "settings", None), Settings):
+        return found
+    checked = from_record(type(settings), as_record(settings), "settings")
+    return dataclasses.replace(found, settings=checked)
 
 
 # ---- what is wrong, in words -------------------------------------------------------------------
@@ -82,6 +99,8 @@ def _names(record: Any, prefix: str = "") -> Iterator[str]:
             yield from _names(value, prefix if name == "settings" else f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}"
+            if isinstance(record, Settings) and isinstance(value, bool):
+                yield f"{prefix}no-{name}"
 
 
 def _sentence(prog: str, box: str) -> str:
@@ -113,7 +132,26 @@ def _registry() -> ConstructorRegistry:
     registry = ConstructorRegistry()
     registry.primitive_rule(_numbers)
     registry.primitive_rule(_table)
+    registry.struct_rule(_unchecked)
     return registry
+
+
+def _unchecked(info: StructTypeInfo) -> StructConstructorSpec | None:
+    """Settings from their fields without a check, which tyro would turn into a box; see `_checked`."""
+    if not isinstance(info.default, Settings):
+        return None
+    kind = type(info.default)
+    hints = get_type_hints(kind, include_extras=True)
+    fields = tuple(
+        StructFieldSpec(name, hints[name], getattr(info.default, name), field.description)
+        for name, field in kind.model_fields.items()
+    )
+
+    def build(**values: Any) -> Settings:
+        return kind.model_construct(**values)
+
+    build.__doc__ = kind.__doc__  # the help of the group
+    return StructConstructorSpec(build, fields)
 
 
 def _numbers(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:

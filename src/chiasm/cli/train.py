@@ -24,8 +24,8 @@ ABOUT = """{recipe}
 
 Examples:
   chiasm train {name} --train.steps 50 --data.load.records 4 --name quick
-  chiasm train {name} --show > mine.yaml
-  chiasm train mine.yaml
+  chiasm train {name} --show > changed.yaml
+  chiasm train changed.yaml
 
 The same command goes on with a run that was stopped, and says so when it is finished."""
 
