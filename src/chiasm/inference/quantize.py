@@ -2,7 +2,7 @@
 
     block  q k v  ─► one matrix            one product instead of three
            o, down ─► product + residual   the addition happens while the product is stored
-           gate, up ─► silu and × likewise
+           gate, up ─► one matrix
 
 `prepack` walks a built model and returns another one that shares its other tensors; the model it
 was given stays as it is. It serves processors, in fp32 and bf16; elsewhere the model comes back
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from chiasm.nn import Block, Linear, SwiGLU, rotate
+from chiasm.nn import Block, Linear, RMSNorm, SwiGLU, rotate
 from chiasm.nn.attention import Route, look_back
 
 M = TypeVar("M", bound=nn.Module)
@@ -42,38 +42,47 @@ class PackedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self._plain(x, self.packed, self.bias, "none", [], "")
 
-    def silu(self, x: Tensor) -> Tensor:
-        """Return silu(y)."""
-        return self._plain(x, self.packed, self.bias, "swish", [], "")
-
     def plus(self, x: Tensor, other: Tensor) -> Tensor:
         """Return y + other."""
         return self._with(x, other, self.packed, self.bias, "add")
 
-    def times(self, x: Tensor, other: Tensor) -> Tensor:
-        """Return y * other."""
-        return self._with(x, other, self.packed, self.bias, "mul")
+
+class PackedNorm(nn.Module):
+    """`RMSNorm` by the one fused kernel that torch has for normalising.
+
+    The root mean square of x is the standard deviation of (x, -x), whose mean is zero.
+    """
+
+    def __init__(self, norm: RMSNorm, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.gain = norm.weight.detach().to(dtype).repeat(2)
+        self.eps = norm.eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        both = torch.cat((x, -x), dim=-1)
+        normal = torch.layer_norm(both, self.gain.shape, self.gain, None, self.eps)
+        return normal.narrow(-1, 0, x.shape[-1])
 
 
 class PackedSwiGLU(nn.Module):
-    """`SwiGLU` whose activation and product cost no pass of their own."""
+    """`SwiGLU` with gate and up in one product."""
 
     def __init__(self, mlp: SwiGLU, dtype: torch.dtype) -> None:
         super().__init__()
-        self.gate, self.up, self.down = (
-            PackedLinear(part.weight.to(dtype)) for part in (mlp.gate, mlp.up, mlp.down)
-        )
+        self.gate_up = PackedLinear(torch.cat((mlp.gate.weight, mlp.up.weight)).to(dtype))
+        self.down = PackedLinear(mlp.down.weight.to(dtype))
 
     def hidden(self, x: Tensor) -> Tensor:
         """Return what enters `down`."""
-        return self.up.times(x, self.gate.silu(x))
+        gate, up = self.gate_up(x).chunk(2, dim=-1)
+        return F.silu(gate).mul_(up)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(self.hidden(x))
 
 
 class PackedBlock(nn.Module):
-    """A decoder's `Block` in six products; stands where the block stood."""
+    """A decoder's `Block` in four products; stands where the block stood."""
 
     def __init__(self, block: Block, dtype: torch.dtype) -> None:
         super().__init__()
@@ -84,14 +93,19 @@ class PackedBlock(nn.Module):
         self.qkv = PackedLinear(torch.cat(parts))
         self.o = PackedLinear(attn.o.weight.to(dtype))
         self.mlp = PackedSwiGLU(block.mlp, dtype)
-        self.attn_norm, self.mlp_norm = block.attn_norm, block.mlp_norm
+        self.attn_norm = PackedNorm(block.attn_norm, dtype)
+        self.mlp_norm = PackedNorm(block.mlp_norm, dtype)
 
     def forward(self, x: Tensor, route: Route, layer: int) -> Tensor:
-        heads = self.qkv(self.attn_norm(x)).unflatten(-1, (-1, self.head_width))
-        heads = rotate(heads, route.rope.beside(self.heads + self.kv_heads, self.kv_heads))
-        query, key, value = heads.split((self.heads, self.kv_heads, self.kv_heads), dim=2)
-        route.write(layer, heads[:, :, self.heads :])
-        x = self.o.plus(look_back(query, key, value, route, layer), x)
+        heads = self.qkv(self.attn_norm(x)).view(*x.shape[:2], -1, self.head_width)
+        if route.cache is not None and route.extent:  # what looks at the cache works in its type
+            heads = heads.to(route.cache.dtype)
+        turned, kept = self.heads + self.kv_heads, self.kv_heads
+        heads = rotate(heads, route.rope.beside(turned, kept, heads.dtype))
+        route.write(layer, heads.narrow(2, self.heads, 2 * kept))
+        query, key, value = heads.split((self.heads, kept, kept), dim=2)
+        seen = look_back(query, key, value, route, layer)
+        x = self.o.plus(seen.to(x.dtype), x)
         return self.mlp.down.plus(self.mlp.hidden(self.mlp_norm(x)), x)
 
 
@@ -112,6 +126,8 @@ def prepack(model: M) -> M:
 def _pack(module: Any, dtype: torch.dtype) -> Any:
     if isinstance(module, Block):
         return PackedBlock(module, dtype)
+    if isinstance(module, RMSNorm):
+        return PackedNorm(module, dtype)
     if isinstance(module, SwiGLU):
         return PackedSwiGLU(module, dtype)
     if isinstance(module, Linear):
@@ -140,9 +156,7 @@ def packs(dtype: torch.dtype) -> bool:
         plain = F.linear(x, weight)
         pairs = (
             (packed(x), plain),
-            (packed.silu(x), F.silu(plain)),
             (packed.plus(x, other), plain + other),
-            (packed.times(x, other), plain * other),
         )
     except (AttributeError, RuntimeError, TypeError):
         return False  # a torch without these operators, or built without oneDNN

@@ -123,7 +123,7 @@ class Decoder(nn.Module):
 
     def cache(self, rows: int, capacity: int) -> Cache:
         """Return an empty memory for `rows` conversations of up to `capacity` tokens."""
-        c, like = self.config, self.norm.weight.detach()
+        c, like = self.config, self.embed.weight.detach()[:0]
         if like.dtype == torch.bfloat16 and like.device.type == "cpu":
             # One token's attention is many small products, and those are twice as fast in fp32.
             like = like.float()

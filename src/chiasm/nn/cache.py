@@ -30,22 +30,28 @@ class Cache:
     ) -> None:
         # Keys and values of a block share one tensor, so that one copy writes both.
         shape = (rows, 2 * kv_heads, capacity, head_width)
-        self.store = [
-            torch.zeros(shape, dtype=like.dtype, device=like.device) for _ in range(layers)
-        ]
-        self.kv_heads, self.capacity = kv_heads, capacity
+        new = {"dtype": like.dtype, "device": like.device}
+        self.kv_heads = kv_heads
+        self._hold([torch.zeros(shape, **new) for _ in range(layers)])
         self.lengths = torch.zeros(rows, dtype=torch.long, device=like.device)
         self.memory: list[tuple[Tensor, Tensor]] = []
         self.spans = torch.zeros(rows, 2, dtype=torch.long, device=like.device)
         self._look: tuple[int, Look | None] | None = None
 
+    def _hold(self, store: list[Tensor]) -> None:
+        """Take tensors as the store. Their views are made once: a pass asks for them in every block."""
+        self.store, self.dtype, self.capacity = store, store[0].dtype, store[0].shape[2]
+        self._keys = [part.narrow(1, 0, self.kv_heads) for part in store]
+        self._values = [part.narrow(1, self.kv_heads, self.kv_heads) for part in store]
+        self._lines = [part.view(-1, part.shape[-1]) for part in store]
+
     def keys(self, layer: int, extent: int) -> Tensor:
         """Keys [rows, kv_heads, extent, head_width] of a block's first `extent` slots."""
-        return self.store[layer][:, : self.kv_heads, :extent]
+        return self._keys[layer].narrow(2, 0, extent)
 
     def values(self, layer: int, extent: int) -> Tensor:
         """Values [rows, kv_heads, extent, head_width] of a block's first `extent` slots."""
-        return self.store[layer][:, self.kv_heads :, :extent]
+        return self._values[layer].narrow(2, 0, extent)
 
     def positions(self, tokens: int) -> Tensor:
         """[rows, tokens] where the next tokens of each row will stand."""
@@ -66,9 +72,8 @@ class Cache:
 
     def write(self, layer: int, slots: Tensor, heads: Tensor) -> None:
         """Store [rows, tokens, 2 * kv_heads, head_width], keys before values, at `slots`."""
-        store = self.store[layer]
-        lines = store.view(-1, store.shape[-1])
-        lines.index_copy_(0, slots, heads.to(store.dtype).reshape(-1, store.shape[-1]))
+        lines = heads.to(self.dtype).reshape(-1, heads.shape[-1])
+        self._lines[layer].index_copy_(0, slots, lines)
 
     def remember(
         self, memory: list[tuple[Tensor, Tensor]], spans: Tensor
@@ -102,7 +107,7 @@ class Cache:
 
     def keep(self, rows: Tensor) -> None:
         """Forget all rows but these, given as indices in the order that they shall stand in."""
-        self.store = [store.index_select(0, rows) for store in self.store]
+        self._hold([store.index_select(0, rows) for store in self.store])
         self.lengths, self.spans = self.lengths[rows], self.spans[rows]
         self._look = None
 
@@ -124,5 +129,4 @@ class Cache:
         """Make room for `capacity` tokens in each row; what is held stays."""
         room = capacity - self.capacity
         if room > 0:
-            self.store = [torch.nn.functional.pad(store, (0, 0, 0, room)) for store in self.store]
-            self.capacity = capacity
+            self._hold([torch.nn.functional.pad(store, (0, 0, 0, room)) for store in self.store])

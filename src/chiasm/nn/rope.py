@@ -45,20 +45,22 @@ class Rope:
         cos, sin = angles.cos(), angles.sin()
         self.cos = torch.cat((cos, cos), dim=-1)[:, :, None].to(dtype)
         self.sin = torch.cat((-sin, sin), dim=-1)[:, :, None].to(dtype)
-        self._beside: dict[tuple[int, int], Rope] = {}
+        self._beside: Rope | None = None
 
-    def beside(self, turned: int, still: int) -> Rope:
-        """The same for [B, T, turned + still, width], the last `still` heads of which do not turn."""
-        if (turned, still) not in self._beside:
-            wide = copy.copy(self)
-            shape = (*self.cos.shape[:2], still, self.cos.shape[-1])
-            stay = (self.cos.new_ones(shape), self.sin.new_zeros(shape))
-            wide.cos, wide.sin = (
-                torch.cat((part.expand(-1, -1, turned, -1), rest), dim=2)
+    def beside(self, turned: int, still: int, dtype: torch.dtype) -> Rope:
+        """The same for [B, T, turned + still, width], the last `still` heads of which do not turn.
+
+        Made once: all blocks of a pass ask for the same.
+        """
+        if self._beside is None or self._beside.cos.dtype != dtype:
+            self._beside = copy.copy(self)
+            sizes = (*self.cos.shape[:2], still, self.cos.shape[-1])
+            stay = (self.cos.new_ones(sizes), self.sin.new_zeros(sizes))
+            self._beside.cos, self._beside.sin = (
+                torch.cat((part.expand(-1, -1, turned, -1), rest), dim=2).to(dtype)
                 for part, rest in zip((self.cos, self.sin), stay, strict=True)
             )
-            self._beside[turned, still] = wide
-        return self._beside[turned, still]
+        return self._beside
 
 
 def rotate(x: Tensor, rope: Rope) -> Tensor:
