@@ -101,7 +101,7 @@ def plain_source(name: str) -> str:
     """Return where a fused model's language model comes from; "" when it carries it inside."""
     from chiasm.base.log import say
     from chiasm.checkpoint.weights import read_json
-    from chiasm.recipes.loading import _home as home_of
+    from chiasm.recipes.loading import home_of
 
     config = read_json(home_of(name, say) / "config.json")
     if not str(config.get("model_type", "")).startswith("chiasm_"):

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from pydantic import PositiveInt
+
 from chiasm.base.config import Settings
 
 
 class LoadSettings(Settings):
     """How much a step sees."""
 
-    records: int = 8
+    records: PositiveInt = 8
     """Records (samples that share their pictures) per step."""
-    questions: int = 8
+    questions: PositiveInt = 8
     """Samples taken from a record each time it is seen; the next ones when it is seen again."""
     balance: bool = False
     """Draw samples so that each question has each of its answers equally often (reads the source once)."""
-    parts: int = 1
+    parts: PositiveInt = 1
     """Micro-batches that a step is cut into."""
-    max_tokens: int = 1024
+    max_tokens: PositiveInt = 1024
     """A longer sample is refused and counted, never cut."""
     max_skipped: float = 0.01
     """The run stops when a larger share of its samples was refused."""

@@ -40,7 +40,7 @@ def load(
     place = pick_device(device)
     kind = pick_dtype(dtype, place)
     model: Model
-    home = _home(str(name), say)
+    home = home_of(str(name), say)
     if _is_ours(home):
         model, processor = _load_composed(home, kind, say)
     else:
@@ -49,7 +49,7 @@ def load(
     return model.eval().to(place), processor
 
 
-def _home(name: str, say: Say) -> Path:
+def home_of(name: str, say: Say) -> Path:
     """The folder that a name means; a run's folder means the model that the run ended with."""
     path = Path(name)
     if (path / "run.json").is_file():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from chiasm.base.errors import UserError
+from chiasm.base.errors import UserError, did_you_mean
 from chiasm.checkpoint.composed import part_home
 from chiasm.checkpoint.folder import load_decoder, load_vit
 from chiasm.checkpoint.weights import Provenance
@@ -25,6 +25,7 @@ from chiasm.models import (
     ProjectorConfig,
     ViTConfig,
     compose,
+    fusion_schedule,
 )
 from chiasm.recipes.settings import CrossedShape, ModelSettings
 
@@ -66,7 +67,18 @@ def shape_config(
             f"`model.image_size` is {settings.image_size}, but must be a multiple of the encoder's "
             f"patch of {encoder.patch} pixels."
         )
+    known = [*(f"block.{i}" for i in range(encoder.depth)), "last", "final"]
+    for tap in shape.taps:
+        if tap not in known:
+            raise UserError(
+                f'`model.shape.taps` names "{tap}", but the encoder has block.0 to '
+                f"block.{encoder.depth - 1}, last and final.{did_you_mean(tap, known)}"
+            )
     if isinstance(shape, CrossedShape):
+        try:
+            fusion_schedule(decoder.depth, shape.crosses)
+        except ValueError as error:
+            raise UserError(f"`model.shape.crosses` is {shape.crosses}, but {error}.") from None
         projector = ProjectorConfig(taps=shape.taps)
         return CrossedConfig(
             decoder=decoder, encoder=encoder, projector=projector, crosses=shape.crosses

@@ -28,7 +28,7 @@ from chiasm.models import (
     ViTConfig,
     compose,
 )
-from chiasm.recipes.loading import _home as home_of
+from chiasm.recipes.loading import home_of
 from chiasm.recipes.parts import Say, shape_config
 from chiasm.recipes.settings import Run
 from chiasm.training.optim import assign

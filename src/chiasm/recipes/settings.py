@@ -62,7 +62,7 @@ class DataSettings(Settings):
 class Run(Settings):
     """Everything that decides what a run does."""
 
-    name: str
+    name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
     """The run's folder is runs/NAME."""
     model: ModelSettings = ModelSettings()
     """Which parts are composed, and how."""
