@@ -222,7 +222,9 @@ def _place(fault: Any, record: Mapping[str, Any]) -> tuple[str, Any]:
     path: list[str] = []
     for piece in fault["loc"]:
         if isinstance(here, list | tuple):
-            known = isinstance(piece, int) and piece < len(here)  # beyond the end: an item is missing
+            known = isinstance(piece, int) and piece < len(
+                here
+            )  # beyond the end: an item is missing
         else:
             known = isinstance(here, Mapping) and piece in here
         if known:

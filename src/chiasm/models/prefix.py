@@ -72,7 +72,9 @@ class Prefix(nn.Module):
         if vision is not None:
             x = self._insert(x, places, vision)
         elif bool(places.any()):
-            raise ValueError(f"the text holds {int(places.sum())} picture places, but no picture came")
+            raise ValueError(
+                f"the text holds {int(places.sum())} picture places, but no picture came"
+            )
         return self.decoder.run(x, positions, segments, cache)
 
     def head(self, features: Tensor) -> Tensor:
