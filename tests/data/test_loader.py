@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from chiasm.base.config import from_record
 from chiasm.base.errors import UserError
 from chiasm.data.loader import PackingLoader
 from chiasm.data.rows import BadSample
@@ -136,6 +137,31 @@ def test_refused_samples_are_counted_with_reasons_and_never_replaced():
     assert len(kept) == made.used == 19
     assert made.skipped == {"bad_row": 1, "broken": 5, "too_long": 5, "no_target": 1}
     assert sorted(reason for _, reason in made.seen) == sorted(made.skipped.elements())
+
+
+def test_what_is_held_back_joins_after_its_records_and_nothing_else_changes():
+    hard = r"^q\d+\.[13]\?"
+    made = loader(questions=5, later=hard, later_from=4)
+    for step in range(3):
+        rows = [text.split(".") for text in answers(made, step)]
+        places = range(3 * step, 3 * step + 3)
+        waiting = sum(place < 4 for place in places)
+        shown = Counter(number for _, number in rows)
+        assert shown["0"] == shown["2"] == shown["4"] == 3
+        assert shown["1"] == shown["3"] == 3 - waiting
+    assert answers(made, 2) == answers(loader(questions=5), 2)
+
+
+def test_a_record_of_which_all_is_held_back_gives_nothing_and_is_no_fault():
+    made = loader(later="q", later_from=3)
+    parts, used, skipped = made.parts(0)
+    assert (parts, used, skipped) == ([], 0, [])
+    assert len(answers(made, 1)) == 6
+
+
+def test_a_pattern_that_is_none_is_told():
+    with pytest.raises(UserError, match=r"later.*regular expression"):
+        from_record(LoadSettings, {"later": "(not"})
 
 
 def test_a_run_stops_when_too_much_is_refused():

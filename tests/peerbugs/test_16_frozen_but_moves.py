@@ -31,6 +31,6 @@ def test_frozen_parts_are_bit_equal_after_steps_with_decay(
     frozen = [name for name in before if name.startswith(("decoder.", "encoder."))]
     after = model.state_dict()
     assert frozen and all(bits(after[name]) == before[name] for name in frozen)
-    held = {p for group in trainer.learner.optimizer.param_groups for p in group["params"]}
+    held = {p for group in trainer.learner.groups for p in group["params"]}
     assert not any(model.get_parameter(name) in held for name in frozen)
     assert all(model.get_parameter(name).grad is None for name in frozen)

@@ -33,7 +33,7 @@ def test_the_rate_is_a_function_of_the_step(parts: int, resumed: bool, tmp_path:
 
     def note(trainer: Trainer, facts: Facts) -> None:
         rates.append(facts.rate)
-        applied.append(trainer.learner.optimizer.param_groups[0]["lr"])
+        applied.append(trainer.learner.groups[0]["lr"])
 
     def new() -> Trainer:
         model = toy_crossed()

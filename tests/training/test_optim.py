@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.training.toys import ADAPTER, EVERYTHING, bits, equal, lay, samples_of
+from tests.training.toys import ADAPTER, bits, equal, lay, samples_of
 
 from chiasm.base.errors import UserError
 from chiasm.testing import toy_crossed
@@ -70,7 +70,7 @@ def test_decay_is_for_matrices_only() -> None:
     learner = learner_of(model, (("decoder.*", None), ("*", SLOW)))
     decays = {
         p: group["weight_decay"]
-        for group in learner.optimizer.param_groups
+        for group in learner.groups
         for p in group["params"]
     }
     assert len(decays) == len(learner.learning)
@@ -84,7 +84,7 @@ def test_each_part_learns_at_its_own_rate_times_the_schedule() -> None:
     for step, factor in enumerate((0.25, 0.5, 0.75, 1.0)):
         assert learner.step(step) == factor
         rates = {
-            p: group["lr"] for group in learner.optimizer.param_groups for p in group["params"]
+            p: group["lr"] for group in learner.groups for p in group["params"]
         }
         assert rates[model.encoder.cls] == pytest.approx(1e-3 * factor)
         assert rates[model.extra.weight] == pytest.approx(1e-2 * factor)
@@ -108,13 +108,55 @@ def test_a_step_is_adamw_by_its_formula() -> None:
     assert model.weight.grad is None
 
 
-def test_what_state_gives_restore_takes_back_bit_for_bit() -> None:
+MUON = Rate(peak=0.01, decay=0.1, update="muon")
+
+
+def test_muon_moves_matrices_and_adamw_the_rest() -> None:
+    model = toy_crossed()
+    learner = learner_of(model, (("decoder.*", None), ("crosses.*", MUON), ("*", FAST)))
+    kinds = {
+        id(parameter): type(optimizer)
+        for optimizer in learner.optimizers
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    assert len(kinds) == len(learner.learning)
+    for name, parameter in learner.learning.items():
+        muon = name.startswith("crosses.") and parameter.ndim == 2
+        assert kinds[id(parameter)] is (torch.optim.Muon if muon else torch.optim.AdamW)
+
+
+def test_a_step_of_muon_is_as_long_in_every_direction_of_the_gradient() -> None:
+    """A gradient a thousand times stronger in one direction moves the weights evenly in all of them.
+
+    The length is AdamW's: Liu et al. (2025), "Muon is scalable for LLM training", equation 4, makes the
+    update 0.2 sqrt(max(rows, columns)) times an orthogonal matrix. Newton-Schulz leaves singular values
+    in 0.7 ... 1.2 (Jordan et al. 2024).
+    """
+    torch.manual_seed(0)
+    model = torch.nn.Linear(24, 16, bias=False)
+    learner = learner_of(model, (("*", MUON.model_copy(update={"decay": 0.0})),))
+    before = model.weight.detach().clone()
+    left, _, right = torch.linalg.svd(torch.randn(16, 24), full_matrices=False)
+    strengths = torch.tensor([1000.0] + [1.0 + 4 * i for i in range(15)])
+    model.weight.grad = left @ torch.diag(strengths) @ right
+    learner.step(0)
+    moved = (before - model.weight.detach()) / (0.01 * 0.2 * 24**0.5)
+    along = torch.diag(left.T @ moved @ right.T)
+    assert along[0] / along[8] < 2, "AdamW or plain descent would make this hundreds"
+    assert 0.5 < along[1:].min() and along.max() < 1.3
+
+
+@pytest.mark.parametrize("rate", [FAST, MUON])
+def test_what_state_gives_restore_takes_back_bit_for_bit(rate: Rate) -> None:
+    table = (("*", rate),)
+
     def stepped(learner: Learner, model: torch.nn.Module, step: int) -> None:
         NextToken().loss(model, lay(model, samples_of([1, 0, 2], seed=step))).backward()
         learner.step(step)
 
     first, second = toy_crossed(), toy_crossed()
-    one, two = learner_of(first, EVERYTHING), learner_of(second, EVERYTHING)
+    one, two = learner_of(first, table), learner_of(second, table)
     for step in range(3):
         stepped(one, first, step)
     second.load_state_dict(first.state_dict())

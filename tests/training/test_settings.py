@@ -26,6 +26,14 @@ def test_the_schedule_is_its_closed_form(warmup: int, after: int, floor: float) 
     assert schedule.factor(steps, steps) == pytest.approx(floor)
 
 
+def test_the_peak_is_held_before_the_cosine() -> None:
+    schedule = Schedule(warmup=5, hold=0.6, floor=0.1)
+    factors = [schedule.factor(step, 50) for step in range(50)]
+    assert factors[4:31] == [1.0] * 27  # the warm-up's end to 60 % of 50 steps
+    assert factors[31] < 1.0 and factors[40] == pytest.approx(0.55)  # half-way down from 1 to 0.1
+    assert sorted(factors[30:], reverse=True) == factors[30:]
+
+
 def test_a_run_that_is_all_warm_up_climbs_to_its_end() -> None:
     schedule = Schedule(warmup=4)
     assert [schedule.factor(step, 4) for step in range(4)] == [0.25, 0.5, 0.75, 1.0]
@@ -42,6 +50,8 @@ def test_a_run_that_is_all_warm_up_climbs_to_its_end() -> None:
         (TrainSettings, {"steps": 9, "look_every": -1}, "look_every"),
         (Schedule, {"warmup": -1}, "warmup"),
         (Schedule, {"floor": 1.5}, "floor"),
+        (Schedule, {"hold": 1.0}, "hold"),
+        (Rate, {"peak": 1e-3, "update": "sgd"}, "update"),
         (Rate, {"peak": 0.0}, "peak"),
         (Rate, {"peak": 1e-3, "decay": -0.1}, "decay"),
     ],

@@ -10,6 +10,7 @@ No state but the step: a run that resumes at step N sees exactly what it would h
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from typing import Any
 from torch import Tensor
 
 from chiasm.base.errors import UserError
-from chiasm.data.balance import Balance
+from chiasm.data.balance import Balance, asked_and_said
 from chiasm.data.settings import LoadSettings
 from chiasm.data.sources import BadSample, Source
 from chiasm.inputs.batch import Batch, pack
@@ -95,6 +96,7 @@ class PackingLoader:
         except BadSample as error:
             skipped.append((f"{self.source.name}/{number}", error.reason))
             return ()
+        record = self._in_time(place, record)
         count = min(self.settings.questions, len(record))
         if self.balance is not None:
             chance = random.Random(f"{self.settings.seed}/{number}/{epoch}")
@@ -103,6 +105,13 @@ class PackingLoader:
         random.Random(f"{self.settings.seed}/{number}").shuffle(order)
         first = epoch * self.settings.questions
         return [record[order[(first + i) % len(record)]] for i in range(count)]
+
+    def _in_time(self, place: int, record: Sequence[Sample]) -> Sequence[Sample]:
+        """Without the samples that are still held back at this place of the endless order."""
+        if self.settings.later is None or place >= self.settings.later_from:
+            return record
+        found = re.compile(self.settings.later).search
+        return [sample for sample in record if not found(asked_and_said(sample)[0])]
 
     def _permutation(self, epoch: int) -> list[int]:
         order = list(range(len(self.source)))

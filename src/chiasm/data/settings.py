@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import PositiveInt
+import re
+
+from pydantic import NonNegativeInt, PositiveInt, field_validator
 
 from chiasm.base.config import Settings
 
@@ -16,6 +18,10 @@ class LoadSettings(Settings):
     """Samples taken from a record each time it is seen; the next ones when it is seen again."""
     balance: bool = False
     """Draw samples so that each question has each of its answers equally often (reads the source once)."""
+    later: str | None = None
+    """Samples whose question this regular expression finds are held back at first, or null for none."""
+    later_from: NonNegativeInt = 0
+    """How many records are seen before they join."""
     parts: PositiveInt = 1
     """Micro-batches that a step is cut into."""
     max_tokens: PositiveInt = 1024
@@ -24,3 +30,13 @@ class LoadSettings(Settings):
     """The run stops when a larger share of its samples was refused."""
     seed: int = 0
     """Decides the order and nothing else."""
+
+    @field_validator("later")
+    @classmethod
+    def _is_a_pattern(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                re.compile(value)
+            except re.error as error:
+                raise ValueError(f"is no regular expression: {error}") from None
+        return value

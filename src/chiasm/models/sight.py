@@ -21,6 +21,8 @@ def embed(model: nn.Module, tokens: Tensor) -> Tensor:
 
 def see(model: nn.Module, pixels: Tensor) -> Tensor:
     """Run the eyes: pixels [N, 3, H, W] -> the projector's taps, side by side [N, V, taps * width]."""
+    # Eyes that learn keep their weights wider than the stream, which they compute in all the same.
+    pixels = pixels.to(model.decoder.embed.weight.dtype)
     taps = model.encoder(pixels, model.config.projector.taps)
     return torch.cat([taps[name] for name in model.config.projector.taps], dim=-1)
 
@@ -28,5 +30,5 @@ def see(model: nn.Module, pixels: Tensor) -> Tensor:
 def picture_vectors(model: nn.Module, vision: Vision) -> Tensor:
     """Return the pictures of `vision` as vectors of the language model's width, [N, V', width]."""
     seen = see(model, vision.pixels) if vision.features is None else vision.features
-    # The embedding table gives the stream its type; a norm that learns is kept wider than the stream.
+    # The embedding table gives the stream its type.
     return model.projector(seen.to(model.decoder.embed.weight.dtype))

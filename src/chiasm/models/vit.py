@@ -59,7 +59,7 @@ class ViT(nn.Module):
         "last"     what leaves the last block
         "final"    the same after post_norm
 
-        Blocks above the highest tap do not run. Raises ValueError for an unknown tap.
+        Everything is computed in the type of the pixels. Blocks above the highest tap do not run. Raises ValueError for an unknown tap.
         """
         depth = len(self.blocks)
         level = {f"block.{i}": i for i in range(depth)} | {"last": depth, "final": depth}
@@ -79,7 +79,6 @@ class ViT(nn.Module):
 
     def embed(self, pixels: Tensor) -> Tensor:
         """Return what enters the first block: patches and CLS with their positions, normalised."""
-        pixels = pixels.to(self.patches.weight.dtype)
         grid = (pixels.shape[-2] // self.config.patch, pixels.shape[-1] // self.config.patch)
         patches = self.patches(pixels)
         cls = self.cls.to(patches.dtype).expand(len(patches), 1, -1)

@@ -10,24 +10,33 @@ TAPS = ("block.8", "final")
 """Two thirds up, where colours and edges still are themselves; and the top, where CLIP names things."""
 
 
+DENIED = r"\b(not|no)\b"
+"""Questions that ask for the opposite. Yes to "is there a red shape?" and to "is there not a red shape?"
+pull the same weights apart, so both at once teach nothing until the model compares at all: the plain ones
+go first (docs/lab.md)."""
+
+
 def first_light() -> Run:
     """Cross-attention between SmolLM2-135M and CLIP ViT-B/16, both frozen, taught on easy-vqa."""
     return Run(
         name="first_light",
-        model=ModelSettings(shape=CrossedShape(crosses=6, taps=TAPS), image_size=112),
+        model=ModelSettings(shape=CrossedShape(crosses=4, taps=TAPS), image_size=112),
         data=DataSettings(
-            source="easy-vqa", load=LoadSettings(records=4, questions=4, balance=True)
+            source="easy-vqa",
+            load=LoadSettings(
+                records=5, questions=6, balance=True, later=DENIED, later_from=5 * 120
+            ),
         ),
         learn=(
             ("decoder.*", None),
             ("encoder.*", None),
-            ("crosses.*_gate", Rate(peak=1e-2)),
-            ("crosses.*", Rate(peak=1e-3)),
-            ("projector.*", Rate(peak=1e-3)),
+            ("crosses.*_gate", Rate(peak=2e-2)),
+            ("crosses.*", Rate(peak=3e-3, update="muon")),
+            ("projector.*", Rate(peak=3e-3, update="muon")),
             ("extra.*", Rate(peak=1e-3)),
         ),
-        schedule=Schedule(warmup=20),
-        train=TrainSettings(steps=600),
+        schedule=Schedule(warmup=10, hold=0.7),
+        train=TrainSettings(steps=260),
     )
 
 
@@ -41,7 +50,7 @@ def first_light_prefix() -> Run:
             "learn": (
                 ("decoder.*", None),
                 ("encoder.*", None),
-                ("projector.*", Rate(peak=1e-3)),
+                ("projector.*", Rate(peak=3e-3, update="muon")),
                 ("extra.*", Rate(peak=1e-3)),
             ),
         }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from chiasm.training.settings import Rate, Schedule, Table
 
 
 class Learner:
-    """AdamW over the parameters that the table lets learn; all others are frozen.
+    """The optimizers over the parameters that the table lets learn; all others are frozen.
 
     Learning parameters are kept in fp32 whatever the model computes in (bf16 loses updates smaller
     than 1/256 of a weight). Raises UserError when the table leaves a parameter uncovered, a row
@@ -33,47 +34,57 @@ class Learner:
         self.learning = {name: self.parameters[name] for name in self.rates}
         if not self.learning:
             raise UserError("`learn` freezes everything; give a rate to at least one pattern.")
-        self.optimizer = torch.optim.AdamW(self._groups(), lr=0.0, betas=(0.9, 0.95), fused=True)
+        self.optimizers = self._optimizers()
 
-    def _groups(self) -> list[dict[str, Any]]:
-        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    def _optimizers(self) -> list[torch.optim.Optimizer]:
+        """One optimizer for each kind of update that some parameter takes."""
+        groups: dict[str, dict[tuple[float, float], list[nn.Parameter]]] = {}
         for name, parameter in self.learning.items():
             rate = self.rates[name]
+            update = rate.update if parameter.ndim == 2 else "adamw"
             decay = rate.decay if parameter.ndim > 1 else 0.0
-            groups.setdefault((rate.peak, decay), []).append(parameter)
-        return [
-            {"params": parameters, "peak": peak, "weight_decay": decay}
-            for (peak, decay), parameters in groups.items()
-        ]
+            lots = groups.setdefault(update, {})
+            lots.setdefault((rate.peak, decay), []).append(parameter)
+        return [_OPTIMIZERS[update](_as_groups(lots)) for update, lots in groups.items()]
+
+    @property
+    def groups(self) -> list[dict[str, Any]]:
+        """The parameter groups of all optimizers."""
+        return [group for optimizer in self.optimizers for group in optimizer.param_groups]
 
     def step(self, step: int) -> float:
         """Apply the gradients at a 0-based step and clear them; return the schedule's factor."""
         factor = self.schedule.factor(step, self.steps)
-        for group in self.optimizer.param_groups:
+        for group in self.groups:
             group["lr"] = group["peak"] * factor
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self.clear()
         return factor
 
     def clear(self) -> None:
         """Forget the gradients."""
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
 
     def state(self) -> dict[str, Tensor]:
-        """The optimizer's memory as named tensors, e.g. "crosses.0.attn_gate/exp_avg"."""
+        """The optimizers' memory as named tensors, e.g. "crosses.0.attn_gate/exp_avg"."""
         return {
             f"{name}/{key}": value
             for name, parameter in self.learning.items()
-            for key, value in self.optimizer.state.get(parameter, {}).items()
+            for optimizer in self.optimizers
+            for key, value in optimizer.state.get(parameter, {}).items()
         }
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take back what `state` gave."""
-        for name, parameter in self.learning.items():
-            prefix = f"{name}/"
-            held = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-            if held:
-                self.optimizer.state[parameter] = {k: v.clone() for k, v in held.items()}
+        for optimizer in self.optimizers:
+            mine = {id(p) for group in optimizer.param_groups for p in group["params"]}
+            for name, parameter in self.learning.items():
+                prefix = f"{name}/"
+                held = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+                if held and id(parameter) in mine:
+                    optimizer.state[parameter] = {k: v.clone() for k, v in held.items()}
 
 
 def assign(model: nn.Module, table: Table) -> dict[str, tuple[str, Rate | None]]:
@@ -95,3 +106,16 @@ def assign(model: nn.Module, table: Table) -> dict[str, tuple[str, Rate | None]]
             f'The pattern "{unused[0]}" of `learn` matches no parameter; remove or mend it.'
         )
     return rows
+
+
+def _as_groups(lots: dict[tuple[float, float], list[nn.Parameter]]) -> list[dict[str, Any]]:
+    return [
+        {"params": parameters, "peak": peak, "weight_decay": decay}
+        for (peak, decay), parameters in lots.items()
+    ]
+
+
+_OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]]], torch.optim.Optimizer]] = {
+    "adamw": partial(torch.optim.AdamW, lr=0.0, betas=(0.9, 0.95), fused=True),
+    "muon": partial(torch.optim.Muon, lr=0.0, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
+}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -16,7 +16,10 @@ class Rate(Settings):
     peak: PositiveFloat
     """Highest learning rate, reached after the warm-up."""
     decay: NonNegativeFloat = 0.0
-    """Weight decay of AdamW, on matrices only: gains, biases and gates are never decayed."""
+    """Weight decay, on matrices only: gains, biases and gates are never decayed."""
+    update: Literal["adamw", "muon"] = "adamw"
+    """What moves the matrices: AdamW, or Muon, by which a step is as long in each of a gradient's directions
+    (Jordan et al. 2024), scaled to AdamW's length (Liu et al. 2025). Gains, biases and gates take AdamW."""
 
 
 Table = tuple[tuple[str, Rate | None], ...]
@@ -24,10 +27,12 @@ Table = tuple[tuple[str, Rate | None], ...]
 
 
 class Schedule(Settings):
-    """Linear warm-up, then a cosine down to `floor` times the peak."""
+    """Linear warm-up, the peak for a while, then a cosine down to `floor` times the peak."""
 
     warmup: NonNegativeInt = 0
     """Steps until the peak."""
+    hold: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """The cosine begins after this fraction of the run; 0 lets it begin behind the warm-up."""
     floor: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Where the cosine ends, as a fraction of the peak."""
 
@@ -35,8 +40,9 @@ class Schedule(Settings):
         """Fraction of the peak at a 0-based step of `steps`: a function of the step alone."""
         if step < self.warmup:
             return (step + 1) / self.warmup
-        done = (step - self.warmup) / max(1, steps - self.warmup)
-        return self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        begin = max(self.warmup, self.hold * steps)
+        done = min(1.0, max(0.0, (step - begin) / max(1, steps - begin)))
+        return self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 class TrainSettings(Settings):
