@@ -1,8 +1,11 @@
 """The loader: a pure function of seed and step, that refuses, counts, and never replaces."""
 
+import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import torch
 
 from chiasm.base.config import from_record
 from chiasm.base.errors import UserError
@@ -98,6 +101,26 @@ def test_a_stream_from_the_middle_is_the_tail_of_the_whole_stream():
     whole = [part.tokens for parts in loader().stream(0, 6) for part in parts]
     tail = [part.tokens for parts in loader().stream(4, 6) for part in parts]
     assert all((a == b).all() for a, b in zip(whole[-len(tail) :], tail, strict=True))
+
+
+def test_pictures_are_prepared_on_one_thread_and_the_model_keeps_all_of_its_own():
+    before, seen = torch.get_num_threads(), []
+
+    def pixels(picture):
+        seen.append((threading.current_thread().name, torch.get_num_threads()))
+        return toy_pixels(picture)
+
+    def fresh():
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(torch.get_num_threads).result()
+
+    try:
+        torch.set_num_threads(2)
+        for _ in loader(pixels=pixels).stream(0, 3):
+            assert torch.get_num_threads() == fresh() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen and all(name.startswith("loader") and count == 1 for name, count in seen)
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3])

@@ -14,10 +14,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from chiasm.base.errors import UserError
@@ -65,7 +67,7 @@ class PackingLoader:
 
     def stream(self, start: int, stop: int) -> Iterator[list[Batch]]:
         """The micro-batches of steps start … stop - 1; the next step is prepared while one is used."""
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="loader") as worker:
+        with _lone_thread() as worker:
             ahead = [worker.submit(self.parts, step) for step in range(start, min(start + 1, stop))]
             for step in range(start, stop):
                 parts, used, skipped = ahead.pop().result()
@@ -158,3 +160,19 @@ def without_tail(rendered: Rendered) -> Rendered:
         trained=rendered.trained[:length],
         seen=rendered.seen[:length],
     )
+
+
+@contextmanager
+def _lone_thread() -> Iterator[ThreadPoolExecutor]:
+    """A thread whose tensor operations use no further threads.
+
+    A second team of workers would make more threads than cores; OpenMP then puts workers to sleep instead
+    of letting them spin, and each of the model's operations waits for their waking.
+    """
+    with ThreadPoolExecutor(
+        max_workers=1, thread_name_prefix="loader", initializer=torch.set_num_threads, initargs=(1,)
+    ) as worker:
+        worker.submit(torch.get_num_threads).result()
+        # The number is a thread's own, but threads begun later take the last one that any thread set.
+        torch.set_num_threads(torch.get_num_threads())
+        yield worker

@@ -59,7 +59,8 @@ class ViT(nn.Module):
         "last"     what leaves the last block
         "final"    the same after post_norm
 
-        Everything is computed in the type of the pixels. Blocks above the highest tap do not run. Raises ValueError for an unknown tap.
+        The pixels' type is the type of all that is computed. Blocks above the highest tap do not run.
+        Raises ValueError for an unknown tap.
         """
         depth = len(self.blocks)
         level = {f"block.{i}": i for i in range(depth)} | {"last": depth, "final": depth}

@@ -82,7 +82,9 @@ class Learner:
             mine = {id(p) for group in optimizer.param_groups for p in group["params"]}
             for name, parameter in self.learning.items():
                 prefix = f"{name}/"
-                held = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+                held = {
+                    k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)
+                }
                 if held and id(parameter) in mine:
                     optimizer.state[parameter] = {k: v.clone() for k, v in held.items()}
 
