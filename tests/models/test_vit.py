@@ -7,7 +7,8 @@ import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from chiasm.models import ViT
-from chiasm.testing import toy_vit, toy_vit_config
+from chiasm.models.sight import see
+from chiasm.testing import toy_crossed, toy_vit, toy_vit_config
 
 IN_TRANSFORMERS = {
     "patches.weight": "embeddings.patch_embedding.weight",
@@ -138,3 +139,17 @@ def test_names_are_those_of_the_contract() -> None:
     ]
     assert names == {"patches.weight", "cls", "position.weight", *both}
     assert toy_vit_config().places() == len(toy_vit().position.weight)
+
+
+def test_eyes_that_learn_compute_in_the_streams_type() -> None:
+    """Weights in fp32 take updates that bf16 would lose; they must not make the whole encoder run in fp32."""
+    model = toy_crossed().to(torch.bfloat16)
+    model.encoder.float()
+    types: set[torch.dtype] = set()
+    for block in model.encoder.blocks:
+        block.register_forward_hook(lambda _, __, out: types.add(out.dtype))
+    side = model.config.encoder.image_size
+    seen = see(model, torch.randn(1, 3, side, side))
+    assert types == {torch.bfloat16} and seen.dtype == torch.bfloat16
+    seen.float().sum().backward()
+    assert model.encoder.patches.weight.grad.dtype == torch.float32

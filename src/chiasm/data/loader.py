@@ -98,15 +98,15 @@ class PackingLoader:
         except BadSample as error:
             skipped.append((f"{self.source.name}/{number}", error.reason))
             return ()
-        record = self._in_time(place, record)
-        count = min(self.settings.questions, len(record))
+        asked = self._in_time(place, record)
+        count = min(self.settings.questions, len(asked))
         if self.balance is not None:
             chance = random.Random(f"{self.settings.seed}/{number}/{epoch}")
-            return [record[place] for place in self.balance.draw(record, count, chance)]
-        order = list(range(len(record)))
+            return [asked[place] for place in self.balance.draw(asked, count, chance)]
+        order = list(range(len(asked)))
         random.Random(f"{self.settings.seed}/{number}").shuffle(order)
         first = epoch * self.settings.questions
-        return [record[order[(first + i) % len(record)]] for i in range(count)]
+        return [asked[order[(first + i) % len(asked)]] for i in range(count)]
 
     def _in_time(self, place: int, record: Sequence[Sample]) -> Sequence[Sample]:
         """Without the samples that are still held back at this place of the endless order."""

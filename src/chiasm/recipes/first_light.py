@@ -9,7 +9,6 @@ from chiasm.training.settings import Rate, Schedule, TrainSettings
 TAPS = ("block.8", "final")
 """Two thirds up, where colours and edges still are themselves; and the top, where CLIP names things."""
 
-
 DENIED = r"\b(not|no)\b"
 """Questions that ask for the opposite. Yes to "is there a red shape?" and to "is there not a red shape?"
 pull the same weights apart, so both at once teach nothing until the model compares at all: the plain ones
@@ -41,13 +40,18 @@ def first_light() -> Run:
 
 
 def first_light_prefix() -> Run:
-    """The same data and steps with a unified embedding: only a projector stands between the two."""
+    """The same data and steps with a unified embedding: the projector and the decoder's attention learn.
+
+    A frozen decoder of this size cannot compare a word with anything (docs/lab.md), and here nothing but
+    the decoder can: so its attention learns, as in LLaVA's second stage (Liu et al. 2023, section 4.2).
+    """
     crossed = first_light()
     return crossed.model_copy(
         update={
             "name": "first_light_prefix",
-            "model": crossed.model.model_copy(update={"shape": PrefixShape(taps=TAPS)}),
+            "model": ModelSettings(shape=PrefixShape(taps=TAPS, squares=2), image_size=128),
             "learn": (
+                ("decoder.blocks.*.attn.*", Rate(peak=3e-4)),
                 ("decoder.*", None),
                 ("encoder.*", None),
                 ("projector.*", Rate(peak=3e-3, update="muon")),

@@ -26,6 +26,8 @@ class Learner:
         self.schedule, self.steps = schedule, steps
         self.rows = assign(model, table)
         self.parameters = dict(model.named_parameters())
+        layers = (name for name, layer in model.named_modules() if isinstance(layer, nn.Linear))
+        self.linear = {f"{name}.weight".removeprefix(".") for name in layers}
         self.rates = {name: rate for name, (_, rate) in self.rows.items() if rate is not None}
         for name, parameter in self.parameters.items():
             parameter.requires_grad_(name in self.rates)
@@ -41,7 +43,7 @@ class Learner:
         groups: dict[str, dict[tuple[float, float], list[nn.Parameter]]] = {}
         for name, parameter in self.learning.items():
             rate = self.rates[name]
-            update = rate.update if parameter.ndim == 2 else "adamw"
+            update = rate.update if name in self.linear else "adamw"
             decay = rate.decay if parameter.ndim > 1 else 0.0
             lots = groups.setdefault(update, {})
             lots.setdefault((rate.peak, decay), []).append(parameter)

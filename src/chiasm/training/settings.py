@@ -18,8 +18,9 @@ class Rate(Settings):
     decay: NonNegativeFloat = 0.0
     """Weight decay, on matrices only: gains, biases and gates are never decayed."""
     update: Literal["adamw", "muon"] = "adamw"
-    """What moves the matrices: AdamW, or Muon, by which a step is as long in each of a gradient's directions
-    (Jordan et al. 2024), scaled to AdamW's length (Liu et al. 2025). Gains, biases and gates take AdamW."""
+    """What moves the weights of linear layers: AdamW, or Muon, by which a step is as long in each of a
+    gradient's directions (Jordan et al. 2024), scaled to AdamW's length (Liu et al. 2025, equation 4).
+    Tables, gains, biases and gates always take AdamW."""
 
 
 Table = tuple[tuple[str, Rate | None], ...]
