@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +210,15 @@ def test_a_conversation_remembers_pictures_and_words(
     assert not talks[0].pictures
 
 
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """A program that was started in the background ignores Ctrl-C, and so would the tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_stops_an_answer_and_not_the_conversation(capsys: Any) -> None:
     talk = begin("smollm2-135m-instruct", Sampling(max_tokens=50), "")
     ask = talk.session.ask

@@ -19,6 +19,7 @@ import yaml
 from tests.cli.toys import STEPS, call, command, environment
 
 from chiasm.base.config import from_yaml
+from chiasm.cli.arguments import _row, _told
 from chiasm.recipes.book import RECIPES
 from chiasm.recipes.settings import Run
 
@@ -85,7 +86,7 @@ def test_overrides_reach_every_type_of_setting(capsys: Any) -> None:
         "--train.clip",
         "1e-2",
     ]
-    words += ["--learn", "decoder.*=freeze", "crosses.*=2e-3:0.1", "*=0.001"]
+    words += ["--learn", "decoder.*=freeze", "crosses.*=2e-3:0.1", "extra.*=3e-3:muon", "*=0.001"]
     shown = yaml.safe_load(call(capsys, "train", "first_light", *words, "--show").out)
     assert (shown["name"], shown["dtype"]) == ("quick", "float32")
     assert (shown["train"]["steps"], shown["train"]["clip"]) == (50, 0.01)
@@ -94,12 +95,19 @@ def test_overrides_reach_every_type_of_setting(capsys: Any) -> None:
     assert shown["model"]["system"] == "Be brief."
     assert shown["learn"] == [
         ["decoder.*", None],
-        ["crosses.*", {"peak": 2e-3, "decay": 0.1}],
-        ["*", {"peak": 1e-3, "decay": 0.0}],
+        ["crosses.*", {"peak": 2e-3, "decay": 0.1, "update": "adamw"}],
+        ["extra.*", {"peak": 3e-3, "decay": 0.0, "update": "muon"}],
+        ["*", {"peak": 1e-3, "decay": 0.0, "update": "adamw"}],
     ]
     # What was not named is the recipe's.
     plain = yaml.safe_load(call(capsys, "train", "first_light", "--show").out)
     assert shown["schedule"] == plain["schedule"] and shown["seed"] == plain["seed"]
+
+
+@pytest.mark.parametrize("word", ["freeze", "0.001", "0.001:0.1", "0.003:muon", "0.003:0.1:muon"])
+def test_the_words_of_a_row_say_all_of_it(word: str) -> None:
+    pattern, rate = _row(f"crosses.*={word}")
+    assert (pattern, _told(rate)) == ("crosses.*", word)
 
 
 def test_help_has_every_setting_with_its_own_words(capsys: Any) -> None:

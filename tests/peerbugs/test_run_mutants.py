@@ -86,3 +86,13 @@ def test_all_killed_is_success(toy: Path) -> None:
 def test_no_mutant_is_no_success(toy: Path) -> None:
     code, said = judge(toy, "99")
     assert code == 1 and said.endswith("mutants killed: 0/0\n")
+
+
+@pytest.mark.parametrize(
+    "patch", sorted(RUNNER.parent.glob("mutants/*.patch")), ids=lambda p: p.stem
+)
+def test_the_patches_of_this_project_still_apply(patch: Path) -> None:
+    """Whether they are killed takes hours to see; that they went stale must not."""
+    command = ["git", "apply", "--check", "--whitespace=nowarn", str(patch)]
+    done = subprocess.run(command, cwd=RUNNER.parents[2], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

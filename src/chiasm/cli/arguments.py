@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import redirect_stderr
-from typing import Annotated, Any, TypeAlias, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_type_hints
 
 import tyro
 from tyro.constructors import (
@@ -34,6 +34,7 @@ Words: TypeAlias = tyro.conf.Positional[
 ]
 """What stands there without an option's name."""
 FROZEN = "freeze"
+MUON = ":muon"
 
 
 def read(prog: str, words: list[str], default: T, about: str) -> T:
@@ -176,7 +177,7 @@ def _numbers(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
 
 
 def _table(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """The table who-learns as words PATTERN=RATE, PATTERN=RATE:DECAY or PATTERN=freeze."""
+    """The table who-learns as words PATTERN=RATE[:DECAY][:muon] or PATTERN=freeze."""
     if info.type != Table:
         return None
     return PrimitiveConstructorSpec(
@@ -190,18 +191,22 @@ def _table(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
 
 def _row(word: str) -> tuple[str, Rate | None]:
     pattern, _, fate = word.partition("=")
-    peak, _, decay = fate.partition(":")
     if pattern and fate == FROZEN:
         return pattern, None
+    plain = fate.removesuffix(MUON)
+    peak, _, decay = plain.partition(":")
+    update: Literal["adamw", "muon"] = "adamw" if plain == fate else "muon"
     try:
-        return pattern, Rate(peak=float(peak), decay=float(decay or 0))
+        return pattern, Rate(peak=float(peak), decay=float(decay or 0), update=update)
     except ValueError:
         raise ValueError(
-            f'should be words such as "crosses.*=1e-3" or "decoder.*={FROZEN}", not "{word}"'
+            f'should be words such as "crosses.*=1e-3", "crosses.*=3e-3{MUON}" or "decoder.*={FROZEN}", '
+            f'not "{word}"'
         ) from None
 
 
 def _told(rate: Rate | None) -> str:
     if rate is None:
         return FROZEN
-    return f"{rate.peak:g}" + (f":{rate.decay:g}" if rate.decay else "")
+    decay = f":{rate.decay:g}" if rate.decay else ""
+    return f"{rate.peak:g}{decay}" + (MUON if rate.update == "muon" else "")

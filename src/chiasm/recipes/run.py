@@ -192,7 +192,7 @@ def announce(run: Run, learner: Learner, start: int) -> None:
     for name, (pattern, _) in learner.rows.items():
         counts[pattern] = counts.get(pattern, 0) + learner.parameters[name].numel()
     for pattern, rate in run.learn:
-        fate = "frozen" if rate is None else f"learns at {rate.peak:g}"
+        fate = "frozen" if rate is None else f"learns at {rate.peak:g} ({rate.update})"
         log.say(f"  {pattern:<18} {counts[pattern] / 1e6:8.2f} M parameters, {fate}")
     if start:
         log.say(f"Going on from step {start} of {run.train.steps}.")
