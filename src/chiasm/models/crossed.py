@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from chiasm.base.config import Settings
 from chiasm.base.vision import Vision
 from chiasm.models.decoder import Decoder, DecoderConfig
+from chiasm.models.eyes import Eyes, EyesConfig, eyes
+from chiasm.models.leak import leaking
 from chiasm.models.projector import Projector, ProjectorConfig
-from chiasm.models.sight import embed, picture_vectors
-from chiasm.models.vit import ViT, ViTConfig
+from chiasm.models.sight import embed, starts_of, tiles_of, vectors_of
 from chiasm.nn import Cache, GatedCrossBlock, Look
 from chiasm.nn.masks import look
+from chiasm.nn.memory import Pairs
 
 
 class CrossedConfig(Settings):
@@ -25,7 +27,7 @@ class CrossedConfig(Settings):
     """Which architecture this is."""
     decoder: DecoderConfig
     """The language model."""
-    encoder: ViTConfig
+    encoder: EyesConfig
     """The eyes."""
     projector: ProjectorConfig = ProjectorConfig()
     """From the eyes' width to the language model's."""
@@ -33,6 +35,11 @@ class CrossedConfig(Settings):
     """How many cross blocks, spread over the depth by Meta's schedule."""
     extra_tokens: int = 8
     """Rows added behind the vocabulary for new tokens; the first one marks a picture's place."""
+    attend: Literal["last", "only_last", "all_previous"] = "last"
+    """Which pictures a token sees: those of the last run (Llama 3.2), the last one alone (Flamingo), or
+    all before it."""
+    compat: Literal["meta", "hf"] = "meta"
+    """Whose numbers: Meta's, or those of transformers with all that it does otherwise (docs/compat.md)."""
 
     @property
     def image_token(self) -> int:
@@ -70,14 +77,14 @@ class Crossed(nn.Module):
     """Llama 3.2 Vision's architecture over any decoder and encoder (Llama 3 herd of models, 7.2)."""
 
     def __init__(
-        self, config: CrossedConfig, decoder: Decoder | None = None, encoder: ViT | None = None
+        self, config: CrossedConfig, decoder: Decoder | None = None, encoder: Eyes | None = None
     ) -> None:
         """Join a decoder and an encoder that are already built, or build new ones in their stead."""
         super().__init__()
         self.config = c = config
         d = c.decoder
         self.decoder = Decoder(d) if decoder is None else decoder
-        self.encoder = ViT(c.encoder) if encoder is None else encoder
+        self.encoder = eyes(c.encoder) if encoder is None else encoder
         self.projector = Projector(c.projector, c.encoder.width, d.width)
         self.schedule = fusion_schedule(d.depth, c.crosses)
         sizes = (d.width, d.heads, d.kv_heads, d.head_width, d.hidden, d.norm_eps)
@@ -99,11 +106,11 @@ class Crossed(nn.Module):
         With a cache, pictures are encoded once and remembered; later tokens of a row go on seeing what
         its newest token saw.
         """
-        memory, looks = self._pictures(vision, cache, tokens)
+        pairs, look = self._pictures(vision, cache, tokens)
         before = {}
-        if looks is not None:
-            for layer, cross, remembered in zip(self.schedule, self.crosses, memory, strict=True):
-                before[layer] = partial(cross, memory=remembered, look=looks)
+        if look is not None:
+            for layer, cross, memory in zip(self.schedule, self.crosses, pairs, strict=True):
+                before[layer] = partial(cross, memory=memory, look=look)
         return self.decoder.run(embed(self, tokens), positions, segments, cache, before)
 
     def head(self, features: Tensor) -> Tensor:
@@ -116,17 +123,20 @@ class Crossed(nn.Module):
 
     def _pictures(
         self, vision: Vision | None, cache: Cache | None, tokens: Tensor
-    ) -> tuple[list[tuple[Tensor, Tensor]], Look | None]:
+    ) -> tuple[Pairs, Look | None]:
         """Keys and values of all pictures for each cross, and which tokens look at which."""
         if vision is None:
-            return (
-                (cache.memory, cache.look_on(tokens.shape[1])) if cache is not None else ([], None)
-            )
-        spans = vision.spans
-        memory: list[tuple[Tensor, Tensor]] = []
+            return ([], None) if cache is None else cache.pictures.standing(tokens.shape[1])
+        spans, starts = vision.spans, starts_of(tiles_of(vision))
+        pairs: Pairs = []
         if bool((spans[..., 1] > spans[..., 0]).any()):
-            seen = picture_vectors(self, vision)
-            memory = [cross.attn.memory(seen) for cross in self.crosses]
+            if self.config.compat == "hf":
+                pairs, everyone, own = leaking(self, vision)
+                if cache is not None:
+                    cache.pictures.add([(k[:own], v[:own]) for k, v in pairs], starts, spans)
+                return pairs, everyone
+            seen = vectors_of(self, vision)
+            pairs = [cross.attn.memory(seen) for cross in self.crosses]
         if cache is not None:
-            memory, spans = cache.remember(memory, spans)
-        return memory, (look(spans.flatten(0, 1)) if memory else None)
+            return cache.pictures.add(pairs, starts, spans)
+        return pairs, (look(spans.flatten(0, 1), starts) if pairs else None)

@@ -52,13 +52,16 @@ class ViT(nn.Module):
         self.blocks = nn.ModuleList(VisionBlock(*sizes) for _ in range(c.depth))
         self.post_norm = LayerNorm(c.width, c.norm_eps)
 
-    def forward(self, pixels: Tensor, taps: Sequence[str] = ("final",)) -> dict[str, Tensor]:
+    def forward(
+        self, pixels: Tensor, taps: Sequence[str] = ("final",), grids: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Return the named layers of pixels [N, 3, H, W], each [N, 1 + patches, width].
 
         "block.i"  what enters block i (0-based); "block.0" is the embedding after pre_norm
         "last"     what leaves the last block
         "final"    the same after post_norm
 
+        To these eyes every tile is a picture of its own, whatever `grids` says.
         The pixels' type is the type of all that is computed. Blocks above the highest tap do not run.
         Raises ValueError for an unknown tap.
         """

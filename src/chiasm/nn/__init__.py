@@ -14,6 +14,7 @@ from chiasm.nn.block import Block, GatedCrossBlock, VisionBlock
 from chiasm.nn.cache import Cache
 from chiasm.nn.linear import Linear
 from chiasm.nn.masks import Groups, Look, causal_bias, group
+from chiasm.nn.memory import Memory
 from chiasm.nn.mlp import MLP, SwiGLU
 from chiasm.nn.norms import LayerNorm, RMSNorm
 from chiasm.nn.patches import Patches, resample_positions
@@ -29,6 +30,7 @@ __all__ = [
     "LayerNorm",
     "Linear",
     "Look",
+    "Memory",
     "Patches",
     "RMSNorm",
     "Rope",

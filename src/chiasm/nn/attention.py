@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from chiasm.nn.cache import Cache
 from chiasm.nn.linear import Linear
-from chiasm.nn.masks import Groups, Look, causal_bias
+from chiasm.nn.masks import Groups, Look, causal_bias, pick
 from chiasm.nn.norms import RMSNorm
 from chiasm.nn.rope import Rope, rotate
 
@@ -150,21 +150,18 @@ class CrossAttention(nn.Module):
         query = self.q_norm(self.q(x).unflatten(-1, (-1, self.head_width)))
         query = look.groups.gather(query).transpose(1, 2)
         key, value = memory
-        if look.pictures.shape != (len(key), 1):  # else group g sees picture g, and it alone
-            key, value = (_pick(part, look.pictures) for part in memory)
-        bias = None
-        if look.hidden is not None:
-            tokens = memory[0].shape[2]
-            hidden = look.hidden.repeat_interleave(tokens, dim=1)[:, None, None]
-            bias = torch.zeros_like(hidden, dtype=x.dtype).masked_fill(hidden, float("-inf"))
-        out = attend(query, key, value, bias)
+        if not look.alone(len(key)):
+            key, value = (pick(part, look.units) for part in memory)
+        out = attend(query, key, value, _hiding(look, key.shape[2], x))
         return self.o(look.groups.scatter(out.transpose(1, 2).flatten(2)))
 
 
-def _pick(part: Tensor, pictures: Tensor) -> Tensor:
-    """Lay the pictures of each group end to end: [N, H, V, d], [G, K] -> [G, H, K * V, d]."""
-    picked = part.index_select(0, pictures.flatten()).unflatten(0, pictures.shape)
-    return picked.transpose(1, 2).flatten(2, 3)
+def _hiding(look: Look, keys: int, like: Tensor) -> Tensor | None:
+    """[G, 1, 1, keys] bias by which a group does not see the padding among its units."""
+    if look.hidden is None:
+        return None
+    hidden = look.hidden.repeat_interleave(keys // look.hidden.shape[1], dim=1)[:, None, None]
+    return torch.zeros_like(hidden, dtype=like.dtype).masked_fill(hidden, float("-inf"))
 
 
 def reach(positions: Tensor, extent: int, like: Tensor) -> Tensor | None:

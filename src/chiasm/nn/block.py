@@ -68,5 +68,7 @@ class GatedCrossBlock(nn.Module):
         attended = self.attn(self.attn_norm(seen), memory, look)
         delta = self.attn_gate.tanh().to(x.dtype) * attended
         thought = self.mlp(self.mlp_norm(seen + delta))
+        if look.thinking is not None:
+            thought = thought * look.thinking
         delta = delta + self.mlp_gate.tanh().to(x.dtype) * thought
         return flat.index_add(0, look.rows, delta).view(x.shape)
