@@ -4,13 +4,15 @@
     rope.Rope (angles) ─────────▲                 ├─► block.Block            (a decoder's layer)
     cache.Cache (keys, values) ─┘  mlp.SwiGLU ────┘
     pictures ── Memory ─► attention.CrossAttention ─► block.GatedCrossBlock  (a cross: looks at pictures)
+                                                      block.FlamingoCrossBlock
     pixels ──── patches.Patches ──► block.VisionBlock                        (an encoder's layer)
+    vectors ─── attention.LatentAttention ──► block.LatentBlock              (a perceiver's layer)
 
 May enter: tensor operations with parameters of their own. Must stay outside: model sizes, text, files.
 """
 
-from chiasm.nn.attention import CrossAttention, SelfAttention, attend
-from chiasm.nn.block import Block, GatedCrossBlock, VisionBlock
+from chiasm.nn.attention import CrossAttention, LatentAttention, SelfAttention, attend
+from chiasm.nn.block import Block, FlamingoCrossBlock, GatedCrossBlock, LatentBlock, VisionBlock
 from chiasm.nn.cache import Cache
 from chiasm.nn.linear import Linear
 from chiasm.nn.masks import Groups, Look, causal_bias, group
@@ -25,8 +27,11 @@ __all__ = [
     "Block",
     "Cache",
     "CrossAttention",
+    "FlamingoCrossBlock",
     "GatedCrossBlock",
     "Groups",
+    "LatentAttention",
+    "LatentBlock",
     "LayerNorm",
     "Linear",
     "Look",
