@@ -12,7 +12,14 @@ May enter: tensor operations with parameters of their own. Must stay outside: mo
 """
 
 from chiasm.nn.attention import CrossAttention, LatentAttention, SelfAttention, attend
-from chiasm.nn.block import Block, FlamingoCrossBlock, GatedCrossBlock, LatentBlock, VisionBlock
+from chiasm.nn.block import (
+    Block,
+    CrossBlock,
+    FlamingoCrossBlock,
+    GatedCrossBlock,
+    LatentBlock,
+    VisionBlock,
+)
 from chiasm.nn.cache import Cache
 from chiasm.nn.linear import Linear
 from chiasm.nn.masks import Groups, Look, causal_bias, group
@@ -27,6 +34,7 @@ __all__ = [
     "Block",
     "Cache",
     "CrossAttention",
+    "CrossBlock",
     "FlamingoCrossBlock",
     "GatedCrossBlock",
     "Groups",
