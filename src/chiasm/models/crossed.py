@@ -95,7 +95,7 @@ class Crossed(nn.Module):
         d = c.decoder
         self.decoder = Decoder(d) if decoder is None else decoder
         self.encoder = eyes(c.encoder) if encoder is None else encoder
-        self.projector = Projector(c.projector, c.encoder.width, d.width)
+        self.projector = Projector(c.projector, c.encoder.width, d.width, c.encoder.lead)
         self.schedule = fusion_schedule(d.depth, c.crosses)
         self.crosses = nn.ModuleList(_cross(c) for _ in self.schedule)
         self.extra = nn.Embedding(c.extra_tokens, d.width)

@@ -23,7 +23,7 @@ class ProjectorConfig(Settings):
     norm: bool = True
     """Normalise each tap before projecting: raw layers of CLIP have a few channels of huge size."""
     cls: bool = True
-    """Keep the CLS vector beside the patches."""
+    """Keep the CLS vector beside the patches, where the encoder has one."""
     squares: int = 1
     """Merge squares x squares neighbouring patches into one vector, channels side by side."""
     resampler: ResamplerConfig | None = None

@@ -5,8 +5,8 @@
     cache.Cache (keys, values) ─┘  mlp.SwiGLU ────┘
     pictures ── Memory ─► attention.CrossAttention ─► block.GatedCrossBlock  (a cross: looks at pictures)
                                                       block.FlamingoCrossBlock
-    pixels ──── patches.Patches ──► block.VisionBlock                        (an encoder's layer)
     vectors ─── attention.LatentAttention ──► block.LatentBlock              (a perceiver's layer)
+    pixels ──── patches.Patches ──► block.VisionBlock ──► pool.AttentionPool (an encoder's layer; its end)
 
 May enter: tensor operations with parameters of their own. Must stay outside: model sizes, text, files.
 """
@@ -27,10 +27,12 @@ from chiasm.nn.memory import Memory
 from chiasm.nn.mlp import MLP, SwiGLU
 from chiasm.nn.norms import LayerNorm, RMSNorm
 from chiasm.nn.patches import Patches, resample_positions
+from chiasm.nn.pool import AttentionPool
 from chiasm.nn.rope import Rope, RopeScaling, rotate
 
 __all__ = [
     "MLP",
+    "AttentionPool",
     "Block",
     "Cache",
     "CrossAttention",

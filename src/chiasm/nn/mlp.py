@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,7 @@ def quick_gelu(x: Tensor) -> Tensor:
 ACTIVATIONS = {
     "quick_gelu": quick_gelu,
     "gelu": F.gelu,
-    "gelu_tanh": functools.partial(F.gelu, approximate="tanh"),
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),  # JAX's default: big_vision, SigLIP
 }
 
 
