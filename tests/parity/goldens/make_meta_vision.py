@@ -26,6 +26,11 @@ from torch import Tensor
 
 # After make_meta_pixels, which puts the stand-in in torchvision's place.
 from llama_models.llama3.multimodal import model as meta  # isort: skip
+from llama_models.llama3.multimodal.encoder_utils import (  # isort: skip
+    initialize_global_position_embedding_from_local,
+    resize_global_position_embedding,
+    resize_local_position_embedding,
+)
 
 TILES = 4
 MODELS: dict[str, dict[str, Any]] = {
@@ -55,6 +60,7 @@ MODELS: dict[str, dict[str, Any]] = {
     },
 }
 SIZES = ((37, 90), (61, 23), (5, 5))  # width, height of the pictures of the case "pictures"
+BIG = ("two", "batch")  # cases beside the ratios whose cross-attention memory is kept
 RATIOS = ((1, 1), (1, 2), (1, 3), (1, 4), (2, 1), (2, 2), (3, 1), (4, 1))  # rows, columns
 
 
@@ -77,6 +83,7 @@ def cases() -> dict[str, Case]:
     batch = ("BIttttt", "Btttttttt", "BIttIttttt", "BtttttIttttt")
     return {
         **one,
+        "image_first": Case(("Ittttttt",), (((2, 2),),)),
         "two": Case(("BttIttttIttttt",), (((2, 2), (1, 3)),)),
         "three": Case(("BItttIttIttt",), (((1, 1), (2, 1), (1, 2)),)),
         "three_in_a_row": Case(("BtIIItttt",), (((1, 2), (1, 1), (3, 1)),)),
@@ -191,9 +198,10 @@ class Asked:
             flattened = [image for row in images for image in row]
             self.tensors["pixels"] = torch.cat([tiles for tiles, _ in flattened])
             self.tensors["grids"] = torch.tensor([grid for _, grid in flattened])
-        self.run(images, whole_tower=key.startswith("ratio"))
+        self.run(images, "all" if key.startswith("ratio") else "memory" if key in BIG else "")
 
-    def run(self, images: list[Any], whole_tower: bool) -> None:
+    def run(self, images: list[Any], kept: str) -> None:
+        """Keep logits and projected features; also "memory" of cross-attention; "all": the tower's too."""
         model, caught = self.model, {}
         keep = {"vision": model.vision_model.vision_encoder, "projected": model.vision_model}
         hooks = [
@@ -207,10 +215,10 @@ class Asked:
         for hook in hooks:
             hook.remove()
         if caught:
-            wanted = keep if whole_tower else ["projected"]
+            wanted = keep if kept == "all" else ["projected"]
             self.tensors |= {key: flat(caught[key], self.case) for key in wanted}
             heads = (model.params.n_heads, model.params.n_kv_heads)
-            for key, at in (("memory_first", 0), ("memory_last", -1)):
+            for key, at in (("memory_first", 0), ("memory_last", -1)) if kept else ():
                 self.tensors[key] = memory(made[0][at], self.case, heads)
             padded = made[1][:, 0].unflatten(2, (-1, TILES, caught["projected"].shape[3]))
             rows_that_see = made[2][:, 0, :, :, None].bool()
@@ -243,6 +251,7 @@ class Asked:
 
 def make(book: Book) -> None:
     start_parallel()
+    make_resized(book)
     for name, spec in MODELS.items():
         model = build(name)
         asked = {key: Asked(model, name, key, case) for key, case in cases().items()}
@@ -260,6 +269,28 @@ def make(book: Book) -> None:
         }
         packed = {"weights/*": "bf16", "pictures/pixels": "levels", "*/pixels": "64ths"}
         book.put(name, tensors, record, packed)
+
+
+def make_resized(book: Book) -> None:
+    """What Meta's load hooks make of position tables of another tile side or number of tiles."""
+    width, tensors = 6, {}
+    told: dict[str, Any] = {"grids": {}}
+    for old, new in ((2, 3), (3, 2), (4, 5), (2, 2)):
+        case = f"{old}_to_{new}"
+        local = drawing.bell(f"{case} local", old * old + 1, width) * 0.5
+        table = drawing.bell(f"{case} table", 2, 2, old * old + 1, width) * 0.5
+        made = resize_local_position_embedding(local, (new, new))
+        tensors[f"{case}/local"], tensors[f"{case}/local_made"] = local, made
+        tensors[f"{case}/table"] = table
+        tensors[f"{case}/table_made"] = resize_global_position_embedding(table, (new, new), 4, 4)
+        tensors[f"{case}/table_from_local"] = initialize_global_position_embedding_from_local(
+            made, (new, new), 4, 4
+        )
+        told["grids"][case] = {"patches per side": [old, new], "tiles per side": [2, 4]}
+    tiles = drawing.bell("tile table", 2, 2, 1, width) * 0.5
+    tensors["tiles/table"] = tiles
+    tensors["tiles/table_made"] = meta.TilePositionEmbedding._dynamic_resize(tiles, 4)
+    book.put("meta_resized", tensors, told)
 
 
 def measured(asked: dict[str, Asked]) -> dict[str, float]:
