@@ -28,7 +28,7 @@ def session_of(model: Any, context: int = 2000) -> Session:
     if "decoder" in model._modules:
         renderer = toy_renderer(model.config)
     else:
-        renderer = Renderer(tokenizer, CHATML, VOCAB, 1, None)
+        renderer = Renderer(tokenizer, CHATML, VOCAB, lambda picture: 1, None)
     ends = frozenset({renderer.end, *range(0, 256, 9)})
     return Session(engine_of(model, context, ends), renderer, toy_pixels)
 

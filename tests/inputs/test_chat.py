@@ -47,7 +47,7 @@ SYSTEM = st.one_of(st.none(), WORDS)
 def renderer(name: str, places: int = 1, default_system: DefaultSystem = "template") -> Renderer:
     controls, template = TEMPLATES[name]
     chat = recognise(template, {"bos_token": controls[0]})
-    return Renderer(toy_tokenizer(controls), chat, IMAGE, places, default_system)
+    return Renderer(toy_tokenizer(controls), chat, IMAGE, lambda picture: places, default_system)
 
 
 def say(role: str, *parts: str | Picture) -> Message:
@@ -236,4 +236,4 @@ def test_a_sample_without_an_answer_is_refused() -> None:
 
 def test_tokenizer_and_template_of_different_models_are_refused() -> None:
     with pytest.raises(UserError, match=r"no control token '<\|begin_of_text\|>'.*Llama 3"):
-        Renderer(toy_tokenizer(CHATML_CONTROLS), renderer("llama3").format, IMAGE, 1)
+        Renderer(toy_tokenizer(CHATML_CONTROLS), renderer("llama3").format, IMAGE, lambda picture: 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,8 @@ def in_type(batch: Batch, dtype: torch.dtype) -> Batch:
     """The same batch with pixels of another type."""
     if batch.vision is None:
         return batch
-    vision = Vision(batch.vision.spans, batch.vision.pixels.to(dtype))
-    return Batch(**{**vars(batch), "vision": vision})
+    vision = replace(batch.vision, pixels=batch.vision.pixels.to(dtype))
+    return replace(batch, vision=vision)
 
 
 def places(model: nn.Module) -> int:

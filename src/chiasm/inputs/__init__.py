@@ -3,8 +3,8 @@
     messages ── message.py ──▶ Sample ── chat.py ──────▶ Rendered: ids, trained, pictures, seen ─┐
                                  │        ├ chat_format.py (checked by template.py)              │
                                  │        └ tokenizer.py                                         │
-                                 └─ Picture ── media.py ──▶ uint8 RGB ── image.py ──▶ pixels ────┤
-                                               └ worker.py: a child process under limits         │
+                                 └─ Picture ── media.py ──▶ uint8 RGB ── image.py ──▶ tiles ─────┤
+                                               └ worker.py: a child           └ tiles.py         │
                                                    processor.py holds all of it;     batch.py ◀──┘
 
 What may enter: `base`. What never happens here: text that becomes a control token, a mask found by
@@ -20,12 +20,13 @@ from chiasm.base.doors import lazily
 
 if TYPE_CHECKING:
     from chiasm.inputs.batch import Batch, pack, pad
-    from chiasm.inputs.chat import Rendered, Renderer
+    from chiasm.inputs.chat import Attend, Rendered, Renderer
     from chiasm.inputs.chat_format import ChatFormat
     from chiasm.inputs.image import Transform
     from chiasm.inputs.media import ImageDecoder, Limits, MediaError, read_picture
     from chiasm.inputs.message import Message, Picture, Record, Sample, Text, parse_messages
     from chiasm.inputs.processor import Processor
+    from chiasm.inputs.tiles import AnyTransform, TileTransform, load_transform
     from chiasm.inputs.tokenizer import Tokenizer
 
 _HOME = {
@@ -36,16 +37,19 @@ _HOME = {
     # words to ids
     "Tokenizer": "tokenizer",
     "ChatFormat": "chat_format",
-    **dict.fromkeys(("Rendered", "Renderer"), "chat"),
+    **dict.fromkeys(("Attend", "Rendered", "Renderer"), "chat"),
     # pictures to pixels
     **dict.fromkeys(("ImageDecoder", "Limits", "MediaError", "read_picture"), "media"),
     "Transform": "image",
+    **dict.fromkeys(("AnyTransform", "TileTransform", "load_transform"), "tiles"),
     # both to what a model is called with
     "Processor": "processor",
     **dict.fromkeys(("Batch", "pack", "pad"), "batch"),
 }
 
 __all__ = [
+    "AnyTransform",
+    "Attend",
     "Batch",
     "ChatFormat",
     "ImageDecoder",
@@ -59,8 +63,10 @@ __all__ = [
     "Renderer",
     "Sample",
     "Text",
+    "TileTransform",
     "Tokenizer",
     "Transform",
+    "load_transform",
     "pack",
     "pad",
     "parse_messages",

@@ -44,8 +44,8 @@ class CrossedConfig(Settings):
         fusion_schedule(self.decoder.depth, self.crosses)
         return self
 
-    def places(self, image_size: int | None = None) -> int:
-        """Tokens that a picture takes in the text."""
+    def places(self, image_size: int | None = None, tiles: int = 1) -> int:
+        """Tokens that a picture of `tiles` tiles takes in the text: one, whatever it is made of."""
         return 1
 
 

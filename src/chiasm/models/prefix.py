@@ -35,9 +35,9 @@ class PrefixConfig(Settings):
         """Id of the token that marks a picture's places in the text."""
         return self.decoder.vocab
 
-    def places(self, image_size: int | None = None) -> int:
-        """Tokens that a picture takes in the text."""
-        return self.projector.places(self.encoder.places(image_size))
+    def places(self, image_size: int | None = None, tiles: int = 1) -> int:
+        """Tokens that a picture of `tiles` tiles, each `image_size` wide, takes in the text."""
+        return tiles * self.projector.places(self.encoder.places(image_size))
 
 
 class Prefix(nn.Module):
