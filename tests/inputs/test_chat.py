@@ -236,4 +236,6 @@ def test_a_sample_without_an_answer_is_refused() -> None:
 
 def test_tokenizer_and_template_of_different_models_are_refused() -> None:
     with pytest.raises(UserError, match=r"no control token '<\|begin_of_text\|>'.*Llama 3"):
-        Renderer(toy_tokenizer(CHATML_CONTROLS), renderer("llama3").format, IMAGE, lambda picture: 1)
+        Renderer(
+            toy_tokenizer(CHATML_CONTROLS), renderer("llama3").format, IMAGE, lambda picture: 1
+        )

@@ -107,7 +107,11 @@ def test_odd_sizes(fit: str, shape: tuple[int, int]) -> None:
     transform = Transform(size=32, fit=fit)  # type: ignore[arg-type]
     rgb = np.full((*shape, 3), (10, 100, 200), np.uint8)
     pixels = transform.pixels(rgb)
-    assert pixels.shape == (1, 1, 3, 32, 32) and pixels.dtype == torch.float32 and pixels.is_contiguous()
+    assert (
+        pixels.shape == (1, 1, 3, 32, 32)
+        and pixels.dtype == torch.float32
+        and pixels.is_contiguous()
+    )
     middle = shown(transform, pixels)[15, 15]
     assert torch.allclose(middle, torch.tensor([10.0, 100.0, 200.0]), atol=1e-3)
 

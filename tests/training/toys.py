@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from chiasm.base.vision import Vision
 from chiasm.inputs.batch import Batch, pack
 from chiasm.inputs.chat import Rendered
 from chiasm.models import Crossed, Prefix

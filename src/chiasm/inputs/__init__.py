@@ -20,13 +20,13 @@ from chiasm.base.doors import lazily
 
 if TYPE_CHECKING:
     from chiasm.inputs.batch import Batch, pack, pad
-    from chiasm.inputs.chat import Attend, Rendered, Renderer
+    from chiasm.inputs.chat import Rendered, Renderer
     from chiasm.inputs.chat_format import ChatFormat
     from chiasm.inputs.image import Transform
     from chiasm.inputs.media import ImageDecoder, Limits, MediaError, read_picture
     from chiasm.inputs.message import Message, Picture, Record, Sample, Text, parse_messages
     from chiasm.inputs.processor import Processor
-    from chiasm.inputs.tiles import AnyTransform, TileTransform, load_transform
+    from chiasm.inputs.tiles import TileTransform, load_transform
     from chiasm.inputs.tokenizer import Tokenizer
 
 _HOME = {
@@ -37,19 +37,17 @@ _HOME = {
     # words to ids
     "Tokenizer": "tokenizer",
     "ChatFormat": "chat_format",
-    **dict.fromkeys(("Attend", "Rendered", "Renderer"), "chat"),
+    **dict.fromkeys(("Rendered", "Renderer"), "chat"),
     # pictures to pixels
     **dict.fromkeys(("ImageDecoder", "Limits", "MediaError", "read_picture"), "media"),
     "Transform": "image",
-    **dict.fromkeys(("AnyTransform", "TileTransform", "load_transform"), "tiles"),
+    **dict.fromkeys(("TileTransform", "load_transform"), "tiles"),
     # both to what a model is called with
     "Processor": "processor",
     **dict.fromkeys(("Batch", "pack", "pad"), "batch"),
 }
 
 __all__ = [
-    "AnyTransform",
-    "Attend",
     "Batch",
     "ChatFormat",
     "ImageDecoder",

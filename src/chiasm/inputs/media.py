@@ -137,7 +137,7 @@ class ImageDecoder:
 
         Raises MediaError, which calls the picture `name`.
         """
-        header, body = self._ask(data, name, {"only_size": False})
+        header, body = self._ask(data, name, only_size=False)
         return np.frombuffer(body, np.uint8).reshape(header["height"], header["width"], 3)
 
     def size(self, data: bytes, name: str = "The picture") -> tuple[int, int]:
@@ -145,22 +145,21 @@ class ImageDecoder:
 
         A header can promise what `decode` then refuses. Raises MediaError, as `decode`.
         """
-        header, _ = self._ask(data, name, {"only_size": True})
+        header, _ = self._ask(data, name, only_size=True)
         return header["width"], header["height"]
 
-    def _ask(
-        self, data: bytes, name: str, what: dict[str, bool]
-    ) -> tuple[dict[str, Any], memoryview]:
+    def _ask(self, data: bytes, name: str, only_size: bool) -> tuple[dict[str, Any], memoryview]:
         if not data:
             raise MediaError("empty", name)
         if len(data) > self.limits.encoded_bytes:
             raise MediaError("too_many_bytes", name, f"{self.limits.encoded_bytes / 1e6:g} MB")
+        request = {**self._request, "only_size": only_size}
         lane = self._lanes.setdefault(os.getpid(), _Lane())
         try:
             with lane.lock:
                 worker = lane.ready(self.limits.memory)
                 header, body = worker.ask(
-                    self._request | what, data, self.limits.seconds, self.limits.decoded_bytes
+                    request, data, self.limits.seconds, self.limits.decoded_bytes
                 )
         except WorkerLate:
             raise MediaError("too_slow", name, f"{self.limits.seconds:g} seconds") from None

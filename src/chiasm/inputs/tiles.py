@@ -161,7 +161,9 @@ def _read_tiles(record: dict[str, Any], path: Path) -> TileTransform:
     if not record.get("do_pad", True) or record.get("do_center_crop"):
         raise refuse("pictures must be padded to whole tiles, not cropped")
     size = record.get("size")
-    sides = set(size.values()) if isinstance(size, dict) and set(size) == {"height", "width"} else ()
+    sides = (
+        set(size.values()) if isinstance(size, dict) and set(size) == {"height", "width"} else ()
+    )
     if len(sides) != 1:
         raise refuse(f"size {size!r} does not give one square")
     settings |= {"size": sides.pop(), "most": record.get("max_image_tiles", 4)}
