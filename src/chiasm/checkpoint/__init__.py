@@ -29,12 +29,12 @@ if TYPE_CHECKING:
         save_vit,
     )
     from chiasm.checkpoint.gguf import read_gguf
+    from chiasm.checkpoint.shards import write_shards, write_tensors
     from chiasm.checkpoint.weights import (
         CheckpointError,
         Provenance,
         load_strict,
         read_tensors,
-        write_tensors,
     )
 
 _HOMES = {
@@ -46,9 +46,8 @@ _HOMES = {
     ),
     # tensors by file
     "read_gguf": "gguf",
-    **dict.fromkeys(
-        ("CheckpointError", "Provenance", "load_strict", "read_tensors", "write_tensors"), "weights"
-    ),
+    **dict.fromkeys(("write_shards", "write_tensors"), "shards"),
+    **dict.fromkeys(("CheckpointError", "Provenance", "load_strict", "read_tensors"), "weights"),
 }
 
 __all__ = [
@@ -67,6 +66,7 @@ __all__ = [
     "save_decoder",
     "save_model",
     "save_vit",
+    "write_shards",
     "write_tensors",
 ]
 

@@ -17,6 +17,7 @@ from chiasm.checkpoint.card import described, write_card
 from chiasm.checkpoint.families import clip, llama
 from chiasm.checkpoint.gguf import Gguf, read_gguf
 from chiasm.checkpoint.names import NameTable, Placed
+from chiasm.checkpoint.shards import write_shards
 from chiasm.checkpoint.weights import (
     CheckpointError,
     Provenance,
@@ -24,7 +25,6 @@ from chiasm.checkpoint.weights import (
     load_strict,
     read_json,
     read_tensors,
-    write_tensors,
 )
 from chiasm.models.decoder import Decoder, DecoderConfig
 from chiasm.models.vit import ViT, ViTConfig
@@ -179,7 +179,7 @@ def write_folder(
     files: Mapping[str, bytes],
     replace: bool = False,
 ) -> None:
-    """Write config.json, model.safetensors, a card and companions, at once or not at all."""
+    """Write config.json, weights (in shards when large), a card and companions, or nothing."""
     path = Path(path)
     card = write_card(path.name, "Written by Chiasm.", {}).encode()
     with atomic_directory(path, replace) as folder:
@@ -192,13 +192,13 @@ def fill_folder(
     tensors: Mapping[str, Tensor],
     files: Mapping[str, bytes],
 ) -> None:
-    """Write config.json, model.safetensors and companions into a folder that nobody reads yet."""
+    """Write config.json, weights (in shards when large) and companions into a new, private folder."""
     for name, data in files.items():
         if Path(name).name != name:
             raise ValueError(f"{name!r} is not a plain file name")
         write_atomic(folder / name, data)
     write_atomic(folder / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
-    write_tensors(folder / "model.safetensors", tensors)
+    write_shards(folder, tensors)
 
 
 def read_companions(folder: Path | str) -> dict[str, bytes]:

@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from chiasm.base.errors import did_you_mean
-from chiasm.checkpoint.weights import CheckpointError
+from chiasm.checkpoint.weights import CheckpointError, LazyTensors, Spec, spec_of
 
 _NUMBER = re.compile(r"(?<![^.])(0|[1-9]\d*)(?![^.])")
 
@@ -98,7 +99,7 @@ class NameTable:
         return {name: other for name, other in renamed.items() if other is not None}
 
 
-class Placed(Mapping[str, Tensor]):
+class Placed(LazyTensors):
     """A file's tensors under our names, read when asked for."""
 
     def __init__(
@@ -107,11 +108,21 @@ class Placed(Mapping[str, Tensor]):
         places: Mapping[str, str],
         change: Callable[[str, Tensor], Tensor] = lambda name, tensor: tensor,
     ) -> None:
-        """places: our name -> theirs; change(our name, tensor) undoes another order of rows."""
+        """places: our name -> theirs; change(our name, tensor) undoes another order of rows.
+
+        What `change` does may depend on a tensor's shape, not on its values: `spec` asks it on the
+        meta device.
+        """
         self._tensors, self._places, self._change = tensors, places, change
 
     def __getitem__(self, name: str) -> Tensor:
         return self._change(name, self._tensors[self._places[name]])
+
+    def spec(self, name: str) -> Spec:
+        """Return type and shape of a tensor without reading its values."""
+        stored = spec_of(self._tensors, self._places[name])
+        changed = self._change(name, torch.empty(stored.shape, dtype=stored.dtype, device="meta"))
+        return Spec(changed.dtype, tuple(changed.shape))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
