@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from chiasm.base.config import Settings
 from chiasm.base.files import atomic_directory, write_atomic
 from chiasm.checkpoint.card import NAME as CARD
 from chiasm.checkpoint.card import described, write_card
@@ -21,7 +22,7 @@ from chiasm.checkpoint.shards import write_shards
 from chiasm.checkpoint.weights import (
     CheckpointError,
     Provenance,
-    TensorFiles,
+    StoredTensors,
     load_strict,
     read_json,
     read_tensors,
@@ -29,7 +30,7 @@ from chiasm.checkpoint.weights import (
 from chiasm.models.decoder import Decoder, DecoderConfig
 from chiasm.models.vit import ViT, ViTConfig
 
-C = TypeVar("C", DecoderConfig, ViTConfig)
+C = TypeVar("C", bound=Settings)
 
 COMPANIONS = (
     "tokenizer.json",
@@ -46,7 +47,7 @@ COMPANION_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Opened(Generic[C]):
-    """A language model or eyes on disk: settings and names are checked, values not yet read."""
+    """A model or a part on disk: settings and names are checked, values not yet read."""
 
     config: C
     tensors: Mapping[str, Tensor]
@@ -60,7 +61,7 @@ def open_decoder(path: Path | str) -> Opened[DecoderConfig]:
     if path.suffix == ".gguf":
         return place_gguf(read_gguf(path))
     config = llama.read_config(read_json(path / "config.json"), str(path / "config.json"))
-    return _opened(config, read_tensors(path), llama.table(config.tied), path, described(path))
+    return place(config, read_tensors(path), llama.table(config.tied), path, described(path))
 
 
 def place_gguf(stored: Gguf) -> Opened[DecoderConfig]:
@@ -68,7 +69,7 @@ def place_gguf(stored: Gguf) -> Opened[DecoderConfig]:
     shapes = {name: place.shape for name, place in stored.stored.items()}
     config = llama.read_gguf_config(stored.metadata, shapes, str(stored.path))
     table = llama.gguf_table(config.tied)
-    return _opened(config, stored, table, stored.path, stored.path.name)
+    return place(config, stored, table, stored.path, stored.path.name)
 
 
 def open_vit(path: Path | str) -> Opened[ViTConfig]:
@@ -76,24 +77,26 @@ def open_vit(path: Path | str) -> Opened[ViTConfig]:
     path = Path(path)
     config = clip.read_config(read_json(path / "config.json"), str(path / "config.json"))
     tensors = read_tensors(path)
-    return _opened(config, tensors, clip.table(clip.prefix_of(tensors)), path, described(path))
+    return place(config, tensors, clip.table(clip.prefix_of(tensors)), path, described(path))
 
 
-def _opened(
-    config: C, stored: TensorFiles | Gguf, table: NameTable, path: Path, source: str
+def place(
+    config: C, stored: StoredTensors | Gguf, table: NameTable, path: Path, source: str
 ) -> Opened[C]:
+    """Give a file's tensors the names of our table; second copies must be equal to the first."""
     found = table.match(stored, str(path))
+    tensors: Mapping[str, Tensor] = Placed(stored, found.places, table.unpack)
     for twin, place in found.twins.items():
-        if place not in found.places:
+        if place in found.places:
+            if not torch.equal(stored[twin], table.repeat(twin, tensors)):
+                raise CheckpointError(
+                    f'{path}: "{twin}" differs from "{found.places[place]}", though config.json '
+                    'ties them; set "tie_word_embeddings" to false if they are meant to differ.'
+                )
+        elif table.theirs(place) not in table.changes:
             found.places[place] = twin  # the only copy there is
-        elif not torch.equal(stored[twin], stored[found.places[place]]):
-            raise CheckpointError(
-                f'{path}: "{twin}" differs from "{found.places[place]}", though config.json ties '
-                'them; set "tie_word_embeddings" to false if they are meant to differ.'
-            )
     origins = {place: stored.origin(name) for place, name in found.places.items()}
     left_out = {stored.origin(name): why for name, why in found.left_out.items()}
-    tensors: Mapping[str, Tensor] = Placed(stored, found.places)
     if isinstance(stored, Gguf) and isinstance(config, DecoderConfig):
         decoder = config
         tensors = Placed(
@@ -140,7 +143,7 @@ def save_decoder(
     ids = json.loads(files.get("generation_config.json", b"{}"))
     config = llama.write_config(model.config, _dtype(model), ids)
     names = llama.table(model.config.tied)
-    write_folder(path, config, _renamed(model, names), files, replace)
+    write_folder(path, config, names.pack(model.state_dict()), files, replace)
 
 
 def save_vit(
@@ -154,18 +157,13 @@ def save_vit(
 
     projection  [P, width] into CLIP's shared space; makes it a CLIPVisionModelWithProjection folder
     """
-    tensors = _renamed(model, clip.table())
+    tensors = dict(clip.table().pack(model.state_dict()))
     if projection is not None:
         tensors["visual_projection.weight"] = projection
     config = clip.write_config(
         model.config, _dtype(model), None if projection is None else len(projection)
     )
     write_folder(path, config, tensors, files or {}, replace)
-
-
-def _renamed(model: nn.Module, table: NameTable) -> dict[str, Tensor]:
-    own = model.state_dict()
-    return {theirs: own[ours] for ours, theirs in table.rename(own).items()}
 
 
 def _dtype(model: nn.Module) -> torch.dtype:
