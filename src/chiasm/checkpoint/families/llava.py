@@ -8,7 +8,7 @@ multi_modal_projector.linear_1, linear_2          ◄─►  projector.map.up, p
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -139,8 +139,7 @@ def write_config(
 
     Settings that such a model has not are a UserError. Tokens behind the vocabulary become part of it.
     """
-    _refuse_others(config)
-    eyes, extra = config.encoder, config.extra_tokens
+    eyes, extra = _eyes_of(config), config.extra_tokens
     states = [*(f"block.{block}" for block in range(eyes.depth)), "last"]
     layers = [states.index(tap) - len(states) for tap in config.projector.taps]
     tied = config.decoder.tied and not extra
@@ -162,7 +161,8 @@ def write_config(
     }
 
 
-def _refuse_others(config: PrefixConfig) -> None:
+def _eyes_of(config: PrefixConfig) -> ViTConfig:
+    """Return the eyes' settings of a model that LLaVA's layout can hold; else UserError."""
     eyes, projector = config.encoder, config.projector
     clips = isinstance(eyes, ViTConfig) and (eyes.cls, eyes.pre_norm, eyes.patch_bias)
     wanted = {
@@ -175,3 +175,4 @@ def _refuse_others(config: PrefixConfig) -> None:
             raise UserError(
                 f"A LLaVA folder cannot hold this model: its {setting} is not that of LLaVA-1.5."
             )
+    return cast(ViTConfig, eyes)

@@ -63,7 +63,7 @@ def table(config: CrossedConfig, names: Iterable[str] = ()) -> NameTable:
 
     names  of a file whose spelling is to be followed; else the hub's, which transformers 5 writes, too
     """
-    rows, changes = _tower(config.encoder)
+    rows, changes = _tower(eyes_of(config))
     rows |= _text(config)
     rows |= {f"multi_modal_projector.{kind}": f"projector.map.{kind}" for kind in _KINDS}
     taps = len(config.projector.taps)
@@ -145,7 +145,7 @@ def are_grids(config: CrossedConfig, tensors: Mapping[str, Tensor]) -> bool:
 
     tensors  our names -> values, read with `tables="shapes"`; the three tables are read
     """
-    eyes = config.encoder.model_copy(update={"tables": "grid"})
+    eyes = eyes_of(config).model_copy(update={"tables": "grid"})
     for name in TABLES:
         stored, form = tensors[f"encoder.{name}.weight"].flatten(1), _tiles(eyes, name)
         if not same_bits(stored, form.theirs(form.ours(stored))):
@@ -191,7 +191,7 @@ def _read_text(text: Record) -> tuple[dict[str, Any], int]:
     """Return the language model's settings, and how many crosses there are."""
     text.allow("model_type", "mllama_text_model")
     text.allow("dropout", 0.0, 0)
-    layers = _numbers(text, "cross_attention_layers", [3, 8, 13, 18, 23, 28, 33, 38])
+    layers = text.numbers("cross_attention_layers", [3, 8, 13, 18, 23, 28, 33, 38])
     depth = text.whole("num_hidden_layers", 40) - len(layers)
     try:
         wanted = _layers_of(fusion_schedule(depth, len(layers)))
@@ -224,27 +224,26 @@ def _read_eyes(vision: Record) -> dict[str, Any]:
     vision.allow("norm_eps", _NORM_EPS)
     tiles = vision.whole("max_num_tiles", 4)
     vision.allow("supported_aspect_ratios", [list(shape) for shape in shapes_of(tiles)])
-    eyes = {
+    width, side = vision.whole("hidden_size", 1280), vision.whole("image_size", 448)
+    heads = vision.whole("attention_heads", vision.whole("num_attention_heads", 16))
+    patch = vision.whole("patch_size", 14)
+    if width % heads or side % patch:
+        raise CheckpointError(
+            f"{vision.source}: heads must divide hidden_size, and patch_size image_size."
+        )
+    return {
         "kind": "tiled",
-        "image_size": vision.whole("image_size", 448),
-        "patch": vision.whole("patch_size", 14),
-        "width": vision.whole("hidden_size", 1280),
+        **{"image_size": side, "patch": patch, "width": width, "heads": heads},
         "depth": vision.whole("num_hidden_layers", 32),
         "gated": vision.whole("num_global_layers", 8),
-        "heads": vision.whole("attention_heads", vision.whole("num_attention_heads", 16)),
         "hidden": vision.whole("intermediate_size", 5120),
         "tiles": tiles,
         "tables": "shapes",
     }
-    if eyes["width"] % eyes["heads"] or eyes["image_size"] % eyes["patch"]:
-        raise CheckpointError(
-            f"{vision.source}: heads must divide hidden_size, and patch_size image_size."
-        )
-    return eyes
 
 
 def _read_taps(vision: Record, width: int, depth: int, compat: str) -> tuple[str, ...]:
-    read = _numbers(vision, "intermediate_layers_indices", [3, 7, 15, 23, 30])
+    read = vision.numbers("intermediate_layers_indices", [3, 7, 15, 23, 30])
     if read != sorted(set(read)) or not all(0 <= layer < depth for layer in read):
         raise CheckpointError(
             f'{vision.source}: "intermediate_layers_indices" is {read}, which should rise from 0 up '
@@ -265,14 +264,6 @@ def _inputs(depth: int, compat: str) -> list[str]:
     return [*taps[1:], "last"] if compat == "hf" else taps
 
 
-def _numbers(record: Record, key: str, default: list[int]) -> list[int]:
-    value = record.values.get(key, default)
-    value = default if value is None else value
-    if not isinstance(value, list) or not all(type(number) is int for number in value):
-        raise CheckpointError(f'{record.source}: "{key}" is not a list of whole numbers.')
-    return value
-
-
 def write_config(
     config: CrossedConfig, dtype: torch.dtype, ids: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -282,8 +273,7 @@ def write_config(
 
     Settings that such a model has not are a UserError.
     """
-    layers = layers_of_taps(config, "A Mllama folder")
-    eyes = config.encoder
+    eyes, layers = eyes_of(config), layers_of_taps(config)
     text = llama.write_config(config.decoder, dtype, ids)
     for key in ("architectures", "head_dim", "attention_bias", "attention_dropout", "mlp_bias"):
         text.pop(key)
@@ -323,19 +313,28 @@ def write_config(
     }
 
 
-def layers_of_taps(config: CrossedConfig, place: str) -> list[int]:
+def eyes_of(config: CrossedConfig) -> TiledViTConfig:
+    """Return the settings of Llama 3.2's eyes; UserError for other eyes."""
+    eyes = config.encoder
+    if not isinstance(eyes, TiledViTConfig) or (eyes.activation, eyes.norm_eps) != (
+        "gelu",
+        _NORM_EPS,
+    ):
+        raise _other("encoder")
+    return eyes
+
+
+def layers_of_taps(config: CrossedConfig) -> list[int]:
     """Return the layers that a Llama 3.2 Vision's code lists as read, besides the final one.
 
-    Settings that it has not are a UserError, which begins with `place`.
+    Settings that such a model has not are a UserError.
     """
-    eyes, projector, decoder = config.encoder, config.projector, config.decoder
+    eyes, projector, decoder = eyes_of(config), config.projector, config.decoder
     inputs = _inputs(eyes.depth, config.compat)
     layers = [inputs.index(tap) if tap in inputs else -1 for tap in projector.taps[1:]]
+    shape = (projector.kind, projector.norm, projector.cls, projector.squares)
     wanted = {
-        "encoder.kind": isinstance(eyes, TiledViTConfig)
-        and (eyes.activation, eyes.norm_eps) == ("gelu", _NORM_EPS),
-        "projector": (projector.kind, projector.norm, projector.cls, projector.squares)
-        == ("linear", False, True, 1),
+        "projector": shape == ("linear", False, True, 1),
         "projector.taps": projector.taps[0] == "final" and layers == sorted({*layers} - {-1}),
         "cross": config.cross == "llama",
         "video": config.video is None,
@@ -345,7 +344,11 @@ def layers_of_taps(config: CrossedConfig, place: str) -> list[int]:
     }
     for setting, met in wanted.items():
         if not met:
-            raise UserError(
-                f"{place} cannot hold this model: its {setting} is not that of Llama 3.2 Vision."
-            )
+            raise _other(setting)
     return layers
+
+
+def _other(setting: str) -> UserError:
+    return UserError(
+        f"The layouts of Llama 3.2 Vision cannot hold this model: its {setting} is another."
+    )
