@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         save_decoder,
         save_vit,
     )
+    from chiasm.checkpoint.fused import load_fused, open_fused, save_fused
     from chiasm.checkpoint.gguf import read_gguf
     from chiasm.checkpoint.shards import write_shards, write_tensors
     from chiasm.checkpoint.weights import (
@@ -44,6 +45,7 @@ _HOMES = {
     **dict.fromkeys(
         ("load_decoder", "load_vit", "read_companions", "save_decoder", "save_vit"), "folder"
     ),
+    **dict.fromkeys(("load_fused", "open_fused", "save_fused"), "fused"),
     # tensors by file
     "read_gguf": "gguf",
     **dict.fromkeys(("write_shards", "write_tensors"), "shards"),
@@ -55,15 +57,18 @@ __all__ = [
     "Loaded",
     "Provenance",
     "load_decoder",
+    "load_fused",
     "load_model",
     "load_strict",
     "load_vit",
+    "open_fused",
     "pull",
     "pull_wheel",
     "read_companions",
     "read_gguf",
     "read_tensors",
     "save_decoder",
+    "save_fused",
     "save_model",
     "save_vit",
     "write_shards",

@@ -1,4 +1,4 @@
-"""Model folders in transformers' layout: a language model or eyes, in and out."""
+"""Model folders: a language model or eyes in transformers' layout, in and out; Meta's layout, in."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from chiasm.base.config import Settings
 from chiasm.base.files import atomic_directory, write_atomic
 from chiasm.checkpoint.card import NAME as CARD
 from chiasm.checkpoint.card import described, write_card
-from chiasm.checkpoint.families import clip, llama
+from chiasm.checkpoint.families import clip, llama, meta
 from chiasm.checkpoint.gguf import Gguf, read_gguf
 from chiasm.checkpoint.names import NameTable, Placed
 from chiasm.checkpoint.shards import write_shards
@@ -32,6 +32,8 @@ from chiasm.models.vit import ViT, ViTConfig
 
 C = TypeVar("C", bound=Settings)
 
+PARAMS = "params.json"
+"""Meta's settings."""
 COMPANIONS = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -56,12 +58,40 @@ class Opened(Generic[C]):
 
 
 def open_decoder(path: Path | str) -> Opened[DecoderConfig]:
-    """Open a LlamaForCausalLM folder, or a GGUF file of architecture "llama"."""
+    """Open a LlamaForCausalLM folder, one in Meta's layout, or a GGUF file of architecture "llama"."""
     path = Path(path)
     if path.suffix == ".gguf":
         return place_gguf(read_gguf(path))
+    if is_metas(path):
+        opened = open_meta(read_json(path / PARAMS), read_tensors(path), path)
+        if not isinstance(opened.config, DecoderConfig):
+            raise CheckpointError(f"{path} is a vision LLM, not a language model alone.")
+        return opened
     config = llama.read_config(read_json(path / "config.json"), str(path / "config.json"))
     return place(config, read_tensors(path), llama.table(config.tied), path, described(path))
+
+
+def is_metas(path: Path) -> bool:
+    """Whether a folder is in Meta's layout: it has a params.json and no config.json."""
+    return (path / PARAMS).exists() and not (path / "config.json").exists()
+
+
+def open_meta(
+    params: Mapping[str, Any],
+    tensors: StoredTensors,
+    path: Path,
+    compat: Literal["meta", "hf"] = "meta",
+) -> Opened[Any]:
+    """Open what Meta publishes: params.json and tensors under its names, whatever files hold them.
+
+    Cut tensors (consolidated.0N.pth) must have been put together along `families.meta.merge_dim`.
+    The settings are a DecoderConfig or, for Llama 3.2 Vision, a CrossedConfig.
+
+    compat  as for `fused.open_fused`
+    """
+    shapes = {name: tensors.spec(name).shape for name in tensors}
+    config = meta.read_params(params, shapes, str(path / PARAMS), compat)
+    return place(config, tensors, meta.table(config), path, described(path))
 
 
 def place_gguf(stored: Gguf) -> Opened[DecoderConfig]:

@@ -25,13 +25,12 @@ from chiasm.checkpoint.card import NAME as CARD
 from chiasm.checkpoint.card import described, write_card
 from chiasm.checkpoint.families import llava, meta, mllama
 from chiasm.checkpoint.families.settings import Record
-from chiasm.checkpoint.folder import Opened, place, write_folder
+from chiasm.checkpoint.folder import PARAMS, Opened, is_metas, open_meta, place, write_folder
 from chiasm.checkpoint.names import Packed
 from chiasm.checkpoint.shards import write_shards
 from chiasm.checkpoint.weights import (
     CheckpointError,
     Provenance,
-    StoredTensors,
     load_strict,
     read_json,
     read_tensors,
@@ -51,22 +50,20 @@ Compat: TypeAlias = Literal["meta", "hf"]
 Layout: TypeAlias = Literal["transformers", "meta"]
 Fused: TypeAlias = Crossed | Prefix
 FusedConfig: TypeAlias = CrossedConfig | PrefixConfig
-PARAMS = "params.json"
-"""Meta's settings; a folder with this file and no config.json is in Meta's layout."""
 
 
 def open_fused(path: Path | str, compat: Compat = "meta") -> Opened[Any]:
     """Open a MllamaForConditionalGeneration or LlavaForConditionalGeneration folder, or one of Meta's.
 
     The settings are a CrossedConfig, a PrefixConfig or, for a language model of Meta's, a DecoderConfig.
-    Meta's tensors must lie in safetensors files; for its .pth files see `open_meta`.
+    Meta's tensors must lie in safetensors files; `folder.open_meta` takes those of other files.
 
     compat  "hf" makes a Mllama compute what transformers computes, instead of what Meta's code does
 
     Raises CheckpointError for what is damaged, unknown or cannot be computed.
     """
     path = Path(path)
-    if (path / PARAMS).exists() and not (path / "config.json").exists():
+    if is_metas(path):
         return open_meta(read_json(path / PARAMS), read_tensors(path), path, compat)
     source = str(path / "config.json")
     values = read_json(path / "config.json")
@@ -87,19 +84,6 @@ def _open_mllama(
         config = config.model_copy(update={"encoder": eyes})
         opened = place(config, tensors, mllama.table(config, tensors), path, described(path))
     return opened
-
-
-def open_meta(
-    params: Mapping[str, Any], tensors: StoredTensors, path: Path, compat: Compat = "meta"
-) -> Opened[Any]:
-    """Open what Meta publishes: params.json and whole tensors under its names, wherever they lie.
-
-    Cut tensors (consolidated.0N.pth) must have been put together along `families.meta.merge_dim`.
-    The settings are a DecoderConfig or a CrossedConfig.
-    """
-    shapes = {name: tensors.spec(name).shape for name in tensors}
-    config = meta.read_params(params, shapes, str(path / PARAMS), compat)
-    return place(config, tensors, meta.table(config), path, described(path))
 
 
 def load_fused(

@@ -277,6 +277,8 @@ def write_config(
     text = llama.write_config(config.decoder, dtype, ids)
     for key in ("architectures", "head_dim", "attention_bias", "attention_dropout", "mlp_bias"):
         text.pop(key)
+    if text["bos_token_id"] is None:  # a MllamaTextConfig takes no null here
+        text.pop("bos_token_id")
     crosses = _layers_of(fusion_schedule(config.decoder.depth, config.crosses))
     text |= {
         "model_type": "mllama_text_model",
