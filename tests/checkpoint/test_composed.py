@@ -102,7 +102,7 @@ def change(folder: Path, **changes: Any) -> None:
     ("changes", "words"),
     [
         ({"model_type": "llama"}, "did not write"),
-        ({"format": 2}, "later Chiasm"),
+        ({"format": 3}, "later Chiasm"),
         ({"format": None}, '"format"'),
         ({"model": None}, 'no "model"'),
         ({"model": {"kind": "crossed"}}, "missing"),

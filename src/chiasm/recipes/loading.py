@@ -10,6 +10,7 @@ import torch
 
 from chiasm.base.device import pick_device, pick_dtype
 from chiasm.base.errors import UserError, did_you_mean
+from chiasm.base.layers import is_adapter
 from chiasm.base.log import say as say_aloud
 from chiasm.checkpoint.builtin import PARTS
 from chiasm.checkpoint.composed import load_model, part_home, save_model
@@ -28,12 +29,17 @@ LANGUAGE_MODEL = "smollm2-135m-instruct"
 
 
 def load(
-    name: str | Path, device: str = "auto", dtype: str = "auto", say: Say = say_aloud
+    name: str | Path,
+    device: str = "auto",
+    dtype: str = "auto",
+    say: Say = say_aloud,
+    merge: bool = True,
 ) -> tuple[Model, Processor]:
     """Load a model and the processor that feeds it.
 
     name  a run's folder, a model folder of ours, a transformers-layout Llama folder or GGUF file's
           folder, or a built-in name; a model without eyes gets a processor that refuses pictures
+    merge  add adapters to the matrices they belong to; False keeps them apart, to train on
 
     Weights are on `device` in `dtype`. Raises UserError when there is no such model.
     """
@@ -42,7 +48,7 @@ def load(
     model: Model
     home = home_of(str(name), say)
     if _is_ours(home):
-        model, processor = _load_composed(home, kind, say)
+        model, processor = _load_composed(home, kind, say, merge)
     else:
         model = load_decoder(home, kind)[0]
         processor = Processor(Tokenizer.load(home), ChatFormat.load(home))
@@ -73,8 +79,10 @@ def _is_ours(home: Path) -> bool:
     return config.is_file() and str(read_json(config).get("model_type")).startswith("chiasm_")
 
 
-def _load_composed(home: Path, dtype: torch.dtype, say: Say) -> tuple[Model, Processor]:
-    loaded = load_model(home, dtype, say=say)
+def _load_composed(
+    home: Path, dtype: torch.dtype, say: Say, merge: bool
+) -> tuple[Model, Processor]:
+    loaded = load_model(home, dtype, say=say, merge=merge)
     transform = Transform.load(home)
     config = loaded.model.config
     processor = Processor(
@@ -89,11 +97,19 @@ def _load_composed(home: Path, dtype: torch.dtype, say: Say) -> tuple[Model, Pro
 
 
 def save_trained(assembled: Assembled, run: Run, path: Path, facts: dict[str, Any]) -> None:
-    """Write what a run ended with: the parts that did not learn are referred to, the others carried."""
+    """Write what a run ended with: the parts that did not learn are referred to, the others carried.
+
+    A part whose adapters alone learned is referred to as well, and its adapters are carried.
+    """
+    learned = [
+        name
+        for name, parameter in assembled.model.named_parameters()
+        if parameter.requires_grad and not is_adapter(name)
+    ]
     frozen = {
-        name: getattr(run.model, name)
-        for name in ("decoder", "encoder")
-        if not any(p.requires_grad for p in getattr(assembled.model, name).parameters())
+        part: getattr(run.model, part)
+        for part in ("decoder", "encoder")
+        if not any(name.startswith(f"{part}.") for name in learned)
     }
     with tempfile.TemporaryDirectory() as folder:
         assembled.processor.save(Path(folder))

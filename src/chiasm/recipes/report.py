@@ -28,6 +28,7 @@ from chiasm.models import (
     ViTConfig,
     compose,
 )
+from chiasm.nn import add_lora
 from chiasm.recipes.loading import home_of
 from chiasm.recipes.parts import Say, shape_config
 from chiasm.recipes.settings import Run
@@ -112,6 +113,7 @@ def of_recipe(run: Run, say: Say) -> Report:
     config = shape_config(run.model, words.config, eyes.config)
     with torch.device("meta"):
         model = compose(config)
+        add_lora(model, run.lora)
     learning = {name for name, (_, rate) in assign(model, run.learn).items() if rate is not None}
     origins = {name: "new" for name in model.state_dict()}
     for part, opened in (("decoder", words), ("encoder", eyes)):
