@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from chiasm.base.config import as_record, from_record
+from chiasm.base.errors import UserError
 from chiasm.base.files import atomic_directory, write_atomic
 from chiasm.checkpoint.card import NAME as CARD
 from chiasm.checkpoint.card import described, write_card
@@ -26,6 +29,7 @@ from chiasm.checkpoint.weights import (
     read_tensors,
     write_tensors,
 )
+from chiasm.models.changes import Changes, change, changes_of
 from chiasm.models.decoder import Decoder, DecoderConfig
 from chiasm.models.vit import ViT, ViTConfig
 
@@ -40,6 +44,8 @@ COMPANIONS = (
     "generation_config.json",
 )
 """Files that stand beside the weights in a model folder."""
+OURS = "chiasm"
+"""The quant_method of folders with our integers."""
 COMPANION_BYTES = 64 << 20
 """A companion larger than this is refused; the largest tokenizers have some 30 MB."""
 
@@ -52,15 +58,35 @@ class Opened(Generic[C]):
     tensors: Mapping[str, Tensor]
     """Under our names, as stored."""
     provenance: Provenance
+    changes: Changes = field(default_factory=Changes)
+    """Which linear layers are integers."""
 
 
 def open_decoder(path: Path | str) -> Opened[DecoderConfig]:
-    """Open a LlamaForCausalLM folder, or a GGUF file of architecture "llama"."""
+    """Open a LlamaForCausalLM folder, ours with integers too, or a GGUF file of architecture "llama"."""
     path = Path(path)
     if path.suffix == ".gguf":
         return place_gguf(read_gguf(path))
-    config = llama.read_config(read_json(path / "config.json"), str(path / "config.json"))
-    return _opened(config, read_tensors(path), llama.table(config.tied), path, described(path))
+    record, source = read_json(path / "config.json"), str(path / "config.json")
+    config, changes = llama.read_config(record, source), _read_changes(record, source)
+    table = llama.table(config.tied)
+    table = table.with_integers() if changes.quantised else table
+    opened = _opened(config, read_tensors(path), table, path, described(path))
+    return dataclasses.replace(opened, changes=changes)
+
+
+def _read_changes(record: Mapping[str, Any], source: str) -> Changes:
+    """Read what `save_decoder` wrote of a quantised model; others' integers are not ours to read."""
+    found = record.get("quantization_config")
+    if found is None:
+        return Changes()
+    if not isinstance(found, Mapping) or found.get("quant_method") != OURS:
+        raise CheckpointError(
+            f"{source} says that its weights are quantised, not by Chiasm: take the model's folder from "
+            "before that, and quantise it by chiasm convert."
+        )
+    rest = {key: value for key, value in found.items() if key != "quant_method"}
+    return from_record(Changes, rest, f"{source}, quantization_config")
 
 
 def place_gguf(stored: Gguf) -> Opened[DecoderConfig]:
@@ -112,6 +138,7 @@ def load_decoder(
     opened = open_decoder(path)
     with torch.device("meta"):
         model = Decoder(opened.config)
+        change(model, opened.changes)
     load_strict(model, opened.tensors, opened.provenance.tensors, dtype)
     return model, opened.provenance
 
@@ -135,11 +162,22 @@ def save_decoder(
 
     files  companions such as tokenizer.json; the special tokens' numbers for config.json are taken
            from a generation_config.json among them
+
+    Layers of integers are recorded as "quantization_config", with scales and zeros beside them; such a
+    folder is for Chiasm alone. Raises UserError for a model with adapters.
     """
     files = files or {}
     ids = json.loads(files.get("generation_config.json", b"{}"))
     config = llama.write_config(model.config, _dtype(model), ids)
     names = llama.table(model.config.tied)
+    changes = changes_of(model)
+    if changes.lora:
+        raise UserError(
+            "A language model's folder holds no adapters: merge them before it is saved."
+        )
+    if changes.quantised:
+        config = {**config, "quantization_config": {"quant_method": OURS, **as_record(changes)}}
+        names = names.with_integers()
     write_folder(path, config, _renamed(model, names), files, replace)
 
 

@@ -58,6 +58,16 @@ class NameTable:
 
         return NameTable(put(self.rows), put(self.twins), put(self.left_out))
 
+    def with_integers(self) -> NameTable:
+        """Return the table for folders that keep integers, whose scales and zeros stand by each weight."""
+        more = {
+            theirs.removesuffix("weight") + kind: ours.removesuffix("weight") + kind
+            for theirs, ours in self.rows.items()
+            if theirs.endswith(".weight") and ours.endswith(".weight")
+            for kind in ("scale", "zero")
+        }
+        return NameTable({**self.rows, **more}, self.twins, self.left_out)
+
     def ours(self, theirs: str) -> str | None:
         """Return our name for one of theirs, None when the table has no row for it."""
         return _translate(theirs, self.rows)

@@ -45,6 +45,11 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "measure", "measure answers to held-out questions", "chiasm eval --limit 500"
         ),
         "inspect": Command("inspect", "show parts, sizes and memory", "chiasm inspect first_light"),
+        "convert": Command(
+            "convert",
+            "write a model with smaller weights",
+            "chiasm convert MODEL small --quantise int8",
+        ),
         "check": Command(
             "check", "prove that text is left unchanged", "chiasm check text-identity"
         ),

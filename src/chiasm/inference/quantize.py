@@ -103,13 +103,14 @@ def product(
             kinds.pop(), layers[0].in_features, sum(layer.out_features for layer in layers)
         ):
             return PackedIntegers(plain)
-    matrices = [layer.matrix(dtype) for layer in layers]
+    matrices: list[Tensor] = [layer.matrix(dtype) for layer in layers]
     matrix = matrices[0] if len(matrices) == 1 else torch.cat(matrices)
     return PackedLinear(matrix, _biases(layers, dtype))
 
 
 def _biases(layers: Sequence[Linear | LowBitLinear], dtype: torch.dtype) -> Tensor | None:
-    biases = [layer.bias.detach().to(dtype) for layer in layers if layer.bias is not None]
+    given = [layer.bias for layer in layers]
+    biases = [bias.detach().to(dtype) for bias in given if bias is not None]
     return torch.cat(biases) if biases else None
 
 

@@ -27,6 +27,7 @@ class LowBitLinear(nn.Module):
     weight: Tensor
     scale: Tensor
     zero: Tensor
+    bias: nn.Parameter | None
 
     def __init__(
         self,
@@ -105,17 +106,20 @@ def quantise(model: nn.Module, table: LowBitTable) -> dict[str, LowBit]:
 
 
 def _check(name: str, layer: Linear, low_bit: LowBit) -> None:
-    length = layer.in_features
+    _cut(name, layer.in_features, low_bit)
+    if type(layer) is not Linear:
+        raise UserError(f"{name} has an adapter: merge it before its matrix is quantised.")
+    if not bool(layer.weight.isfinite().all()):
+        raise UserError(f"{name} holds a weight that is not finite, which no integer stands for.")
+
+
+def _cut(name: str, length: int, low_bit: LowBit) -> None:
     if length % (low_bit.group or length) or length * low_bit.bits % 8:
         raise UserError(
             f"The rows of {name} have {length} weights, which cannot be cut into groups of "
             f'{low_bit.group or length} at {low_bit.bits} bits: leave it as it is by ("{name}", null), '
             "or choose another group."
         )
-    if type(layer) is not Linear:
-        raise UserError(f"{name} has an adapter: merge it before its matrix is quantised.")
-    if not bool(layer.weight.isfinite().all()):
-        raise UserError(f"{name} holds a weight that is not finite, which no integer stands for.")
 
 
 @torch.no_grad()
@@ -171,6 +175,7 @@ def lay_low_bits(model: nn.Module, table: LowBitTable) -> None:
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, Linear)}
     for name, low_bit in chosen(list(layers), table, "quantised").items():
         old = layers[name]
+        _cut(name, old.in_features, low_bit)
         new = LowBitLinear(old.in_features, old.out_features, low_bit, old.bias, old.weight.device)
         model.set_submodule(name, new, strict=True)
 

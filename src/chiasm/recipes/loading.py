@@ -47,7 +47,7 @@ def load(
     kind = pick_dtype(dtype, place)
     model: Model
     home = home_of(str(name), say)
-    if _is_ours(home):
+    if is_ours(home):
         model, processor = _load_composed(home, kind, say, merge)
     else:
         model = load_decoder(home, kind)[0]
@@ -74,7 +74,8 @@ def home_of(name: str, say: Say) -> Path:
     )
 
 
-def _is_ours(home: Path) -> bool:
+def is_ours(home: Path) -> bool:
+    """Whether a folder holds a model that Chiasm composed."""
     config = home / "config.json"
     return config.is_file() and str(read_json(config).get("model_type")).startswith("chiasm_")
 

@@ -28,7 +28,7 @@ from chiasm.models import (
     ViTConfig,
     compose,
 )
-from chiasm.nn import add_lora
+from chiasm.nn import LowBitLinear, add_lora
 from chiasm.recipes.loading import home_of
 from chiasm.recipes.parts import Say, shape_config
 from chiasm.recipes.settings import Run
@@ -158,6 +158,9 @@ def _composed(
         count = counts.setdefault(key.partition(".")[0], [0, 0])
         count[0] += parameter.numel()
         count[1] += parameter.numel() * (learning is not None and key in learning)
+    for key, layer in model.named_modules():
+        if isinstance(layer, LowBitLinear):  # integers are no parameters to torch
+            counts[key.partition(".")[0]][0] += layer.in_features * layer.out_features
     portions = tuple(
         Portion(part, total, None if learning is None else learns, _source(part, origins))
         for part, (total, learns) in counts.items()
