@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from chiasm.base.errors import UserError, did_you_mean
+from chiasm.base.layers import LowRankTable
 from chiasm.checkpoint.composed import part_home
 from chiasm.checkpoint.folder import load_decoder, load_vit
 from chiasm.checkpoint.weights import Provenance
@@ -28,6 +29,7 @@ from chiasm.models import (
     compose,
     fusion_schedule,
 )
+from chiasm.nn import add_lora, lora_state
 from chiasm.recipes.settings import CrossedShape, ModelSettings
 
 Say = Callable[[str], None]
@@ -43,8 +45,14 @@ class Assembled:
     """By part: "decoder", "encoder"; every other tensor is new."""
 
 
-def assemble(settings: ModelSettings, dtype: torch.dtype, seed: int, say: Say) -> Assembled:
-    """Load both parts in `dtype`, join them by new parts in fp32 drawn from `seed`."""
+def assemble(
+    settings: ModelSettings,
+    dtype: torch.dtype,
+    seed: int,
+    say: Say,
+    lora: LowRankTable = (),
+) -> Assembled:
+    """Load both parts in `dtype`, join them by new parts and adapters in fp32 drawn from `seed`."""
     home = part_home(settings.decoder, say)
     decoder, words = load_decoder(home, dtype)
     encoder, eyes = load_vit(part_home(settings.encoder, say), dtype)
@@ -52,6 +60,10 @@ def assemble(settings: ModelSettings, dtype: torch.dtype, seed: int, say: Say) -
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = compose(config, decoder, encoder)
+        adapted = add_lora(model, lora)
+    if adapted:
+        size = sum(value.numel() for value in lora_state(model).values())
+        say(f"{len(adapted)} linear layers have adapters, {size / 1e6:.2f} M parameters in all.")
     with torch.no_grad():  # a new token begins as the average of the known ones
         model.extra.weight.copy_(decoder.embed.weight.float().mean(0))
     processor = make_processor(home, config, settings)

@@ -28,6 +28,7 @@ from chiasm.models import (
     ViTConfig,
     compose,
 )
+from chiasm.nn import LowBitLinear, add_lora
 from chiasm.recipes.loading import home_of
 from chiasm.recipes.parts import Say, shape_config
 from chiasm.recipes.settings import Run
@@ -112,6 +113,7 @@ def of_recipe(run: Run, say: Say) -> Report:
     config = shape_config(run.model, words.config, eyes.config)
     with torch.device("meta"):
         model = compose(config)
+        add_lora(model, run.lora)
     learning = {name for name, (_, rate) in assign(model, run.learn).items() if rate is not None}
     origins = {name: "new" for name in model.state_dict()}
     for part, opened in (("decoder", words), ("encoder", eyes)):
@@ -156,6 +158,9 @@ def _composed(
         count = counts.setdefault(key.partition(".")[0], [0, 0])
         count[0] += parameter.numel()
         count[1] += parameter.numel() * (learning is not None and key in learning)
+    for key, layer in model.named_modules():
+        if isinstance(layer, LowBitLinear):  # integers are no parameters to torch
+            counts[key.partition(".")[0]][0] += layer.in_features * layer.out_features
     portions = tuple(
         Portion(part, total, None if learning is None else learns, _source(part, origins))
         for part, (total, learns) in counts.items()

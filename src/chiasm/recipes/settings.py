@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from chiasm.base.config import Settings
+from chiasm.base.layers import LowRankTable
 from chiasm.data.settings import LoadSettings
 from chiasm.training.settings import Schedule, Table, TrainSettings
 
@@ -68,6 +69,9 @@ class Run(Settings):
     """Which parts are composed, and how."""
     data: DataSettings = DataSettings()
     """What is learned from."""
+    lora: LowRankTable = ()
+    """Linear layers that get adapters: (pattern of their names, rank); the first match wins, null: none.
+    What they stand on stays frozen; a row of `learn` such as "decoder.*.lora_*" says how fast they learn."""
     learn: Table
     """Who learns, and how fast: (pattern of names, rate); the first match wins, null freezes."""
     schedule: Schedule = Schedule()
