@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from chiasm.inputs.processor import Processor
 from chiasm.inputs.tiles import load_transform
 from chiasm.inputs.tokenizer import Tokenizer
 from chiasm.recipes.answering import Model
-from chiasm.recipes.parts import Assembled, Say
+from chiasm.recipes.parts import Assembled, Say, make_processor
 from chiasm.recipes.settings import Run
 
 LANGUAGE_MODEL = "smollm2-135m-instruct"
@@ -76,16 +75,8 @@ def _is_ours(home: Path) -> bool:
 
 def _load_composed(home: Path, dtype: torch.dtype, say: Say) -> tuple[Model, Processor]:
     loaded = load_model(home, dtype, say=say)
-    transform = load_transform(home)
-    config = loaded.model.config
-    processor = Processor(
-        Tokenizer.load(home),
-        ChatFormat.load(home),
-        transform,
-        image_token=config.image_token,
-        places=partial(config.places, transform.size),
-        default_system=loaded.config.get("system"),
-    )
+    system = loaded.config.get("system")
+    processor = make_processor(home, loaded.model.config, load_transform(home), system)
     return loaded.model, processor
 
 
