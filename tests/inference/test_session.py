@@ -246,7 +246,7 @@ def test_a_conversation_cut_anywhere_is_the_whole(attend: Attend) -> None:
         for token in answer:
             got.append(model(torch.tensor([[token]]), cache=cache))
             cache.advance(1)
-        # Measured: 2.9e-15.
+        # Measured: 2.7e-15.
         torch.testing.assert_close(torch.cat(got, 1), expected, atol=1e-12, rtol=0)
 
 
