@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,11 +21,11 @@ from chiasm.inputs.chat_format import ChatFormat
 from chiasm.inputs.processor import Processor
 from chiasm.inputs.tiles import load_transform
 from chiasm.inputs.tokenizer import Tokenizer
-from chiasm.models import Crossed, CrossedConfig, PrefixConfig
+from chiasm.models import Crossed
 from chiasm.models.compat import answer_as
 from chiasm.models.tiled import TiledViTConfig
 from chiasm.recipes.answering import Model
-from chiasm.recipes.parts import Assembled, Say
+from chiasm.recipes.parts import Assembled, Say, make_processor
 from chiasm.recipes.settings import Run
 
 LANGUAGE_MODEL = "smollm2-135m-instruct"
@@ -60,7 +59,7 @@ def load(
     elif is_fused(home):
         model = load_fused(home, kind)[0]
         # No system message unless there is one: with pictures there was none in training.
-        processor = processor_for(model.config, home, None)
+        processor = make_processor(home, model.config, load_transform(home), None)
     else:
         model = load_decoder(home, kind)[0]
         processor = Processor(Tokenizer.load(home), ChatFormat.load(home))
@@ -106,24 +105,9 @@ def _load_composed(
     home: Path, dtype: torch.dtype, say: Say, merge: bool
 ) -> tuple[Model, Processor]:
     loaded = load_model(home, dtype, say=say, merge=merge)
-    processor = processor_for(loaded.model.config, home, loaded.config.get("system"))
+    system = loaded.config.get("system")
+    processor = make_processor(home, loaded.model.config, load_transform(home), system)
     return loaded.model, processor
-
-
-def processor_for(
-    config: CrossedConfig | PrefixConfig, home: Path, system: str | None
-) -> Processor:
-    """The processor of a model with eyes, from the files beside its weights."""
-    transform = load_transform(home)
-    return Processor(
-        Tokenizer.load(home),
-        ChatFormat.load(home),
-        transform,
-        image_token=config.image_token,
-        places=partial(config.places, transform.size),
-        default_system=system,
-        attend=config.attend if isinstance(config, CrossedConfig) else "last",
-    )
 
 
 def save_trained(assembled: Assembled, run: Run, path: Path, facts: dict[str, Any]) -> None:
