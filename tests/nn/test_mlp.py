@@ -21,6 +21,9 @@ def test_swiglu_is_its_formula() -> None:
 FORMULAS = {
     "quick_gelu": lambda x: x / (1 + math.exp(-1.702 * x)),
     "gelu": lambda x: x * 0.5 * (1 + math.erf(x / math.sqrt(2))),
+    "gelu_tanh": lambda x: (
+        x * 0.5 * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    ),
 }
 
 

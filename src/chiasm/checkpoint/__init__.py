@@ -2,7 +2,8 @@
 
     package ─ pip ─┐  builtin       names × families/                  Decoder
     hub ───────────┼─ convert ─►  one table per family,  ◄── folder ─►  ViT
-    GGUF, ONNX ────┘               read both ways                      Crossed, Prefix ◄─ composed
+    GGUF, ONNX ────┘               read both ways        ◄── towers ─►  DualEncoder, Classifier
+                                                                       Crossed, Prefix ◄─ composed
                                          │
     safetensors ◄────── weights ─────────┘        card ── where a folder came from
     runs/…/checkpoints ◄── state: a run's whole state, whole or not there
@@ -29,6 +30,14 @@ if TYPE_CHECKING:
         save_vit,
     )
     from chiasm.checkpoint.gguf import read_gguf
+    from chiasm.checkpoint.towers import (
+        load_classifier,
+        load_dual,
+        load_image_tower,
+        save_classifier,
+        save_dual,
+        save_image_tower,
+    )
     from chiasm.checkpoint.weights import (
         CheckpointError,
         Provenance,
@@ -44,6 +53,13 @@ _HOMES = {
     **dict.fromkeys(
         ("load_decoder", "load_vit", "read_companions", "save_decoder", "save_vit"), "folder"
     ),
+    **dict.fromkeys(
+        (
+            *("load_classifier", "load_dual", "load_image_tower"),
+            *("save_classifier", "save_dual", "save_image_tower"),
+        ),
+        "towers",
+    ),
     # tensors by file
     "read_gguf": "gguf",
     **dict.fromkeys(
@@ -55,7 +71,10 @@ __all__ = [
     "CheckpointError",
     "Loaded",
     "Provenance",
+    "load_classifier",
     "load_decoder",
+    "load_dual",
+    "load_image_tower",
     "load_model",
     "load_strict",
     "load_vit",
@@ -64,7 +83,10 @@ __all__ = [
     "read_companions",
     "read_gguf",
     "read_tensors",
+    "save_classifier",
     "save_decoder",
+    "save_dual",
+    "save_image_tower",
     "save_model",
     "save_vit",
     "write_tensors",

@@ -11,10 +11,12 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from chiasm.base.config import Settings
 from chiasm.base.files import atomic_directory, write_atomic
 from chiasm.checkpoint.card import NAME as CARD
 from chiasm.checkpoint.card import described, write_card
-from chiasm.checkpoint.families import clip, llama
+from chiasm.checkpoint.families import llama
+from chiasm.checkpoint.families.eyes import eyes_in, eyes_of
 from chiasm.checkpoint.gguf import Gguf, read_gguf
 from chiasm.checkpoint.names import NameTable, Placed
 from chiasm.checkpoint.weights import (
@@ -29,7 +31,7 @@ from chiasm.checkpoint.weights import (
 from chiasm.models.decoder import Decoder, DecoderConfig
 from chiasm.models.vit import ViT, ViTConfig
 
-C = TypeVar("C", DecoderConfig, ViTConfig)
+C = TypeVar("C", bound=Settings)
 
 COMPANIONS = (
     "tokenizer.json",
@@ -46,7 +48,7 @@ COMPANION_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Opened(Generic[C]):
-    """A language model or eyes on disk: settings and names are checked, values not yet read."""
+    """A model or a part on disk: settings and names are checked, values not yet read."""
 
     config: C
     tensors: Mapping[str, Tensor]
@@ -60,7 +62,7 @@ def open_decoder(path: Path | str) -> Opened[DecoderConfig]:
     if path.suffix == ".gguf":
         return place_gguf(read_gguf(path))
     config = llama.read_config(read_json(path / "config.json"), str(path / "config.json"))
-    return _opened(config, read_tensors(path), llama.table(config.tied), path, described(path))
+    return place(config, read_tensors(path), llama.table(config.tied), path, described(path))
 
 
 def place_gguf(stored: Gguf) -> Opened[DecoderConfig]:
@@ -68,20 +70,26 @@ def place_gguf(stored: Gguf) -> Opened[DecoderConfig]:
     shapes = {name: place.shape for name, place in stored.stored.items()}
     config = llama.read_gguf_config(stored.metadata, shapes, str(stored.path))
     table = llama.gguf_table(config.tied)
-    return _opened(config, stored, table, stored.path, stored.path.name)
+    return place(config, stored, table, stored.path, stored.path.name)
 
 
 def open_vit(path: Path | str) -> Opened[ViTConfig]:
-    """Open the vision tower of a CLIPModel or CLIPVisionModel (...WithProjection) folder."""
+    """Open eyes: those in a folder of CLIP, SigLIP or the plain ViT, alone or in a whole model.
+
+    CLIPModel, CLIPVisionModel (...WithProjection), SiglipModel, SiglipVisionModel, ViTModel and
+    ViTForImageClassification, as transformers 4 and 5 write them.
+    """
     path = Path(path)
-    config = clip.read_config(read_json(path / "config.json"), str(path / "config.json"))
-    tensors = read_tensors(path)
-    return _opened(config, tensors, clip.table(clip.prefix_of(tensors)), path, described(path))
+    values, source = read_json(path / "config.json"), str(path / "config.json")
+    family = eyes_in(values, source)
+    config, tensors = family.read_config(values, source), read_tensors(path)
+    return place(config, tensors, family.table(names=tensors), path, described(path))
 
 
-def _opened(
+def place(
     config: C, stored: TensorFiles | Gguf, table: NameTable, path: Path, source: str
 ) -> Opened[C]:
+    """Give a file's tensors the names of our table; second copies must be equal to the first."""
     found = table.match(stored, str(path))
     for twin, place in found.twins.items():
         if place not in found.places:
@@ -93,7 +101,7 @@ def _opened(
             )
     origins = {place: stored.origin(name) for place, name in found.places.items()}
     left_out = {stored.origin(name): why for name, why in found.left_out.items()}
-    tensors: Mapping[str, Tensor] = Placed(stored, found.places)
+    tensors: Mapping[str, Tensor] = Placed(stored, found.places, table.unpack)
     if isinstance(stored, Gguf) and isinstance(config, DecoderConfig):
         decoder = config
         tensors = Placed(
@@ -138,37 +146,29 @@ def save_decoder(
     """
     files = files or {}
     ids = json.loads(files.get("generation_config.json", b"{}"))
-    config = llama.write_config(model.config, _dtype(model), ids)
+    config = llama.write_config(model.config, dtype_of(model), ids)
     names = llama.table(model.config.tied)
-    write_folder(path, config, _renamed(model, names), files, replace)
+    write_folder(path, config, names.pack(model.state_dict()), files, replace)
 
 
 def save_vit(
     model: ViT,
     path: Path | str,
     files: Mapping[str, bytes] | None = None,
-    projection: Tensor | None = None,
     replace: bool = False,
 ) -> None:
-    """Write a CLIPVisionModel folder, tensor for tensor, at once or not at all.
+    """Write eyes as a folder, tensor for tensor, at once or not at all.
 
-    projection  [P, width] into CLIP's shared space; makes it a CLIPVisionModelWithProjection folder
+    A CLIPVisionModel, a SiglipVisionModel without head or a ViTModel without pooler, by their shape;
+    a shape that none of them has is a UserError.
     """
-    tensors = _renamed(model, clip.table())
-    if projection is not None:
-        tensors["visual_projection.weight"] = projection
-    config = clip.write_config(
-        model.config, _dtype(model), None if projection is None else len(projection)
-    )
-    write_folder(path, config, tensors, files or {}, replace)
+    family = eyes_of(model.config)
+    config = family.write_config(model.config, dtype_of(model))
+    write_folder(path, config, family.table().pack(model.state_dict()), files or {}, replace)
 
 
-def _renamed(model: nn.Module, table: NameTable) -> dict[str, Tensor]:
-    own = model.state_dict()
-    return {theirs: own[ours] for ours, theirs in table.rename(own).items()}
-
-
-def _dtype(model: nn.Module) -> torch.dtype:
+def dtype_of(model: nn.Module) -> torch.dtype:
+    """Return the type of a model's first parameter, which config.json states for all."""
     return next(model.parameters()).dtype
 
 

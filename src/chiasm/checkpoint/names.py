@@ -6,12 +6,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from chiasm.base.errors import did_you_mean
 from chiasm.checkpoint.weights import CheckpointError
 
 _NUMBER = re.compile(r"(?<![^.])(0|[1-9]\d*)(?![^.])")
+_AND = " + "
 
 
 @dataclass(frozen=True)
@@ -34,20 +36,23 @@ class NameTable:
     """
 
     rows: Mapping[str, str]
-    """Their name -> ours."""
+    """Their name -> ours; "a + b" when theirs holds our a and b, of equal height, one below the other."""
     twins: Mapping[str, str] = field(default_factory=dict)
     """Their name of a tensor that may be stored a second time -> our name of what it must equal."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Their name of a tensor that our model has no use for -> why."""
+    ones: Mapping[str, int] = field(default_factory=dict)
+    """Our name -> how many dimensions of size 1 theirs has before our shape."""
 
     def __post_init__(self) -> None:
-        if len(set(self.rows.values())) != len(self.rows):
+        places = [place for target in self.rows.values() for place in _parts(target)]
+        if len(set(places)) != len(places):
             raise ValueError("a table sends two names to one place")
         lists = (*self.rows, *self.twins, *self.left_out)
         if len(set(lists)) != len(lists):
             raise ValueError("a table lists a name twice")
         for theirs, ours in self.rows.items():
-            if theirs.count("*") != ours.count("*"):
+            if any(theirs.count("*") != place.count("*") for place in _parts(ours)):
                 raise ValueError(f"{theirs} and {ours} hold different numbers of *")
 
     def prefixed(self, prefix: str) -> NameTable:
@@ -56,7 +61,21 @@ class NameTable:
         def put(side: Mapping[str, str]) -> dict[str, str]:
             return {prefix + name: value for name, value in side.items()}
 
-        return NameTable(put(self.rows), put(self.twins), put(self.left_out))
+        return NameTable(put(self.rows), put(self.twins), put(self.left_out), self.ones)
+
+    def part(self, start: str, why: Mapping[str, str]) -> NameTable:
+        """Return the table of the part of our model whose names begin with `start`, without it.
+
+        why  beginnings of our other names -> why the part leaves their tensors out
+        """
+        rows, left_out = {}, dict(self.left_out)
+        for theirs, ours in self.rows.items():
+            if ours.startswith(start):
+                rows[theirs] = _AND.join(place.removeprefix(start) for place in _parts(ours))
+            else:
+                left_out[theirs] = next(why[first] for first in why if ours.startswith(first))
+        ones = {name.removeprefix(start): count for name, count in self.ones.items()}
+        return NameTable(rows, left_out=left_out, ones=ones)
 
     def ours(self, theirs: str) -> str | None:
         """Return our name for one of theirs, None when the table has no row for it."""
@@ -64,18 +83,20 @@ class NameTable:
 
     def theirs(self, ours: str) -> str | None:
         """Return their name for one of ours, None when the table has no row for it."""
-        return _translate(ours, {mine: other for other, mine in self.rows.items()})
+        inverse = {place: other for other, mine in self.rows.items() for place in _parts(mine)}
+        return _translate(ours, inverse)
 
     def match(self, names: Iterable[str], source: str) -> Matched:
         """Sort a file's names into places, twins and left out; others are a CheckpointError."""
         found, unknown = Matched({}, {}, {}), []
         for name in names:
-            if (place := self.ours(name)) is not None:
-                if place in found.places:
-                    raise CheckpointError(
-                        f'{source}: "{name}" and "{found.places[place]}" are for one place.'
-                    )
-                found.places[place] = name
+            if (places := self.ours(name)) is not None:
+                for place in _parts(places):
+                    if place in found.places:
+                        raise CheckpointError(
+                            f'{source}: "{name}" and "{found.places[place]}" are for one place.'
+                        )
+                    found.places[place] = name
             elif (twin := _translate(name, self.twins)) is not None:
                 found.twins[name] = twin
             elif (why := self.left_out.get(_pattern(name)[0])) is not None:
@@ -96,6 +117,35 @@ class NameTable:
         if absent := [name for name, other in renamed.items() if other is None]:
             raise ValueError(f"the table has no row for {absent}")
         return {name: other for name, other in renamed.items() if other is not None}
+
+    def unpack(self, ours: str, tensor: Tensor) -> Tensor:
+        """Return what we call `ours` of the tensor that the family stores it in."""
+        theirs = str(self.theirs(ours))
+        parts, ones = _parts(str(self.ours(theirs))), self.ones.get(_pattern(ours)[0], 0)
+        if len(parts) > 1 and (not tensor.ndim or len(tensor) % len(parts)):
+            raise CheckpointError(
+                f'tensor "{theirs}" has shape {list(tensor.shape)}, not {len(parts)} parts of equal '
+                "height."
+            )
+        if tensor.shape[:ones] != (1,) * ones:
+            raise CheckpointError(
+                f'tensor "{theirs}" has shape {list(tensor.shape)}, which should begin with '
+                f"{[1] * ones}."
+            )
+        if len(parts) > 1:
+            tensor = tensor.tensor_split(len(parts))[parts.index(ours)]
+        return tensor.reshape(tensor.shape[ones:])
+
+    def pack(self, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return a model's tensors under the family's names, as it stores them; as `rename`."""
+        packed: dict[str, Tensor] = {}
+        for ours, theirs in self.rename(own).items():
+            if theirs not in packed:
+                parts = _parts(str(self.ours(theirs)))
+                ones = (1,) * self.ones.get(_pattern(ours)[0], 0)
+                whole = own[ours] if len(parts) == 1 else torch.cat([own[name] for name in parts])
+                packed[theirs] = whole.reshape(ones + whole.shape)
+        return packed
 
 
 class Placed(Mapping[str, Tensor]):
@@ -120,6 +170,10 @@ class Placed(Mapping[str, Tensor]):
         return len(self._places)
 
 
+def _parts(ours: str) -> list[str]:
+    return ours.split(_AND)
+
+
 def _pattern(name: str) -> tuple[str, list[str]]:
     numbers = _NUMBER.findall(name)
     return _NUMBER.sub("*", name), numbers
@@ -130,6 +184,9 @@ def _translate(name: str, rows: Mapping[str, str]) -> str | None:
     other = rows.get(pattern)
     if other is None or "*" in name:
         return None
-    for number in numbers:
-        other = other.replace("*", number, 1)
-    return other
+    filled = []
+    for place in _parts(other):  # every place of a row holds the same numbers
+        for number in numbers:
+            place = place.replace("*", number, 1)
+        filled.append(place)
+    return _AND.join(filled)
