@@ -212,6 +212,9 @@ def test_eyes_go_back_tensor_for_tensor(kind: str, tmp_path: Path) -> None:
     theirs.save_pretrained(tmp_path / "theirs")
     again, _ = load_vit(tmp_path / "theirs")
     assert again.config == ours.config
+    names = set(load_file(tmp_path / "ours" / "model.safetensors"))
+    assert any(name.startswith("vision_model.") for name in names) == (kind != "ViTModel")
+    assert not any(name.startswith("vit.") for name in names)  # that is the classifier's prefix
     assert equal(again.state_dict(), ours.state_dict())
     pixels = torch.randn(2, 3, 16, 16)
     with torch.no_grad():

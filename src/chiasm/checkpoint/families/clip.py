@@ -78,7 +78,7 @@ def table(part: str = EYES, names: Iterable[str] = ()) -> NameTable:
     """Return the names of a part of CLIP; what a CLIPModel holds beyond it may be left out.
 
     part   WHOLE (a DualEncoder), IMAGE (an ImageTower) or EYES (a ViT)
-    names  of a file whose spelling is to be followed
+    names  of a file whose spelling is to be followed; the hub's without
     """
     vision = prefix_of(names)
     rows = tower_rows(vision) | {

@@ -58,6 +58,8 @@ _TOWERS: dict[str, Towers] = {
     "siglip_vision_model": siglip,
 }
 _EYES: dict[str, Eyes] = {**_TOWERS, "vit": vit}
+KINDS = frozenset(_EYES)
+"""Every "model_type" of a folder that eyes can be read from."""
 _SHAPES: dict[tuple[bool, bool, bool], Eyes] = {  # cls, pre_norm, patch_bias
     (True, True, False): clip,
     (False, False, True): siglip,

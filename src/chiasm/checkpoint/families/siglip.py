@@ -53,7 +53,7 @@ def table(part: str = EYES, names: Iterable[str] = ()) -> NameTable:
     """Return the names of a part of SigLIP; what a SiglipModel holds beyond it may be left out.
 
     part   WHOLE (a DualEncoder), IMAGE (an ImageTower) or EYES (a ViT)
-    names  of a file whose spelling is to be followed
+    names  of a file whose spelling is to be followed; the hub's without
     """
     vision = prefix_of(names)
     head, pool = f"{vision}head", "image.pool"

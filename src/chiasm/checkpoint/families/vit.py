@@ -41,10 +41,11 @@ def table(part: str = EYES, names: Iterable[str] = ()) -> NameTable:
     """Return the names of a ViTForImageClassification, or of the eyes in it or in a ViTModel.
 
     part   WHOLE (a Classifier) or EYES (a ViT)
-    names  of a file whose spelling is to be followed
+    names  of a file whose spelling is to be followed; the hub's without
     """
     names = tuple(names)
-    vit = "" if names and not any(name.startswith("vit.") for name in names) else "vit."
+    whole = any(name.startswith("vit.") for name in names) if names else part == WHOLE
+    vit = "vit." if whole else ""  # a ViTModel has no prefix
     new = any(name.startswith(f"{vit}layers.") for name in names)
     layer = f"{vit}layers.*" if new else f"{vit}encoder.layer.*"
     rows = {
