@@ -109,7 +109,7 @@ def open_gates(model: nn.Module, seed: int = 0) -> Any:
     source = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         noise = torch.randn(parameter.shape, generator=source).to(parameter.dtype)
-        if name.endswith("_gate"):
+        if name.endswith(("_gate", ".gate")):
             parameter.copy_(0.7 + 0.2 * noise)
         elif parameter.ndim == 1:
             parameter.add_(0.2 * noise)

@@ -328,7 +328,7 @@ def test_pictures_are_encoded_once_per_conversation() -> None:
     for _ in range(3):
         model(torch.tensor([[7]]), cache=cache)
         cache.advance(1)
-    assert ran == [2] and all(k.shape[0] == 2 for k, _ in cache.memory)
+    assert ran == [2] and all(k.shape[0] == 2 for k, _ in cache.pictures.pairs)
 
 
 # ---- settings ------------------------------------------------------------------------------------

@@ -84,7 +84,8 @@ class Session:
         self._cache.grow(capacity)
         held = min(agreement(self._read, prompt), int(self._cache.lengths))
         span = prompt.seen[held - 1] if held else (0, 0)
-        self._cache.rewind(held, span[1], span)
+        self._cache.rewind(held)
+        self._cache.pictures.rewind(span[1], span)
         self._read = replace(prompt, ids=list(prompt.ids))
         return self._cache, behind(prompt, held)
 
