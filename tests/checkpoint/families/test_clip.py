@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -173,7 +174,8 @@ def test_the_dicts_of_the_first_converter_come_before_the_configs() -> None:
     values = oracles.clip_config().to_dict()
     values["text_config_dict"] = {**values["text_config"], "hidden_act": "gelu"}
     values["vision_config_dict"] = {**values["vision_config"], "intermediate_size": 40}
-    theirs, ours = CLIPConfig.from_dict(dict(values)), clip.read_dual(values, "x")
+    ours = clip.read_dual(values, "x")
+    theirs = CLIPConfig.from_dict(copy.deepcopy(values))  # it writes into what it is given
     assert ours.text.activation == theirs.text_config.hidden_act == "gelu"
     assert ours.image.encoder.hidden == theirs.vision_config.intermediate_size == 40
 
