@@ -29,7 +29,9 @@ if TYPE_CHECKING:
         save_decoder,
         save_vit,
     )
+    from chiasm.checkpoint.fused import load_fused, open_fused, save_fused
     from chiasm.checkpoint.gguf import read_gguf
+    from chiasm.checkpoint.shards import write_shards, write_tensors
     from chiasm.checkpoint.towers import (
         load_classifier,
         load_dual,
@@ -43,7 +45,6 @@ if TYPE_CHECKING:
         Provenance,
         load_strict,
         read_tensors,
-        write_tensors,
     )
 
 _HOMES = {
@@ -53,6 +54,7 @@ _HOMES = {
     **dict.fromkeys(
         ("load_decoder", "load_vit", "read_companions", "save_decoder", "save_vit"), "folder"
     ),
+    **dict.fromkeys(("load_fused", "open_fused", "save_fused"), "fused"),
     **dict.fromkeys(
         (
             *("load_classifier", "load_dual", "load_image_tower"),
@@ -62,9 +64,8 @@ _HOMES = {
     ),
     # tensors by file
     "read_gguf": "gguf",
-    **dict.fromkeys(
-        ("CheckpointError", "Provenance", "load_strict", "read_tensors", "write_tensors"), "weights"
-    ),
+    **dict.fromkeys(("write_shards", "write_tensors"), "shards"),
+    **dict.fromkeys(("CheckpointError", "Provenance", "load_strict", "read_tensors"), "weights"),
 }
 
 __all__ = [
@@ -74,10 +75,12 @@ __all__ = [
     "load_classifier",
     "load_decoder",
     "load_dual",
+    "load_fused",
     "load_image_tower",
     "load_model",
     "load_strict",
     "load_vit",
+    "open_fused",
     "pull",
     "pull_wheel",
     "read_companions",
@@ -86,9 +89,11 @@ __all__ = [
     "save_classifier",
     "save_decoder",
     "save_dual",
+    "save_fused",
     "save_image_tower",
     "save_model",
     "save_vit",
+    "write_shards",
     "write_tensors",
 ]
 

@@ -1,4 +1,4 @@
-"""Model folders in transformers' layout: a language model or eyes, in and out."""
+"""Model folders: a language model or eyes in transformers' layout, in and out; Meta's layout, in."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,24 +15,26 @@ from chiasm.base.config import Settings
 from chiasm.base.files import atomic_directory, write_atomic
 from chiasm.checkpoint.card import NAME as CARD
 from chiasm.checkpoint.card import described, write_card
-from chiasm.checkpoint.families import llama
+from chiasm.checkpoint.families import llama, meta
 from chiasm.checkpoint.families.eyes import eyes_in, eyes_of
 from chiasm.checkpoint.gguf import Gguf, read_gguf
 from chiasm.checkpoint.names import NameTable, Placed
+from chiasm.checkpoint.shards import write_shards
 from chiasm.checkpoint.weights import (
     CheckpointError,
     Provenance,
-    TensorFiles,
+    StoredTensors,
     load_strict,
     read_json,
     read_tensors,
-    write_tensors,
 )
 from chiasm.models.decoder import Decoder, DecoderConfig
 from chiasm.models.vit import ViT, ViTConfig
 
 C = TypeVar("C", bound=Settings)
 
+PARAMS = "params.json"
+"""Meta's settings."""
 COMPANIONS = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -57,12 +59,40 @@ class Opened(Generic[C]):
 
 
 def open_decoder(path: Path | str) -> Opened[DecoderConfig]:
-    """Open a LlamaForCausalLM folder, or a GGUF file of architecture "llama"."""
+    """Open a LlamaForCausalLM folder, one in Meta's layout, or a GGUF file of architecture "llama"."""
     path = Path(path)
     if path.suffix == ".gguf":
         return place_gguf(read_gguf(path))
+    if is_metas(path):
+        opened = open_meta(read_json(path / PARAMS), read_tensors(path), path)
+        if not isinstance(opened.config, DecoderConfig):
+            raise CheckpointError(f"{path} is a vision LLM, not a language model alone.")
+        return opened
     config = llama.read_config(read_json(path / "config.json"), str(path / "config.json"))
     return place(config, read_tensors(path), llama.table(config.tied), path, described(path))
+
+
+def is_metas(path: Path) -> bool:
+    """Whether a folder is in Meta's layout: it has a params.json and no config.json."""
+    return (path / PARAMS).exists() and not (path / "config.json").exists()
+
+
+def open_meta(
+    params: Mapping[str, Any],
+    tensors: StoredTensors,
+    path: Path,
+    compat: Literal["meta", "hf"] = "meta",
+) -> Opened[Any]:
+    """Open what Meta publishes: params.json and tensors under its names, whatever files hold them.
+
+    Cut tensors (consolidated.0N.pth) must have been put together along `families.meta.merge_dim`.
+    The settings are a DecoderConfig or, for Llama 3.2 Vision, a CrossedConfig.
+
+    compat  as for `fused.open_fused`
+    """
+    shapes = {name: tensors.spec(name).shape for name in tensors}
+    config = meta.read_params(params, shapes, str(path / PARAMS), compat)
+    return place(config, tensors, meta.table(config), path, described(path))
 
 
 def place_gguf(stored: Gguf) -> Opened[DecoderConfig]:
@@ -87,21 +117,22 @@ def open_vit(path: Path | str) -> Opened[ViTConfig]:
 
 
 def place(
-    config: C, stored: TensorFiles | Gguf, table: NameTable, path: Path, source: str
+    config: C, stored: StoredTensors | Gguf, table: NameTable, path: Path, source: str
 ) -> Opened[C]:
     """Give a file's tensors the names of our table; second copies must be equal to the first."""
     found = table.match(stored, str(path))
+    tensors: Mapping[str, Tensor] = Placed(stored, found.places, table.unpack)
     for twin, place in found.twins.items():
-        if place not in found.places:
+        if place in found.places:
+            if not torch.equal(stored[twin], table.repeat(twin, tensors)):
+                raise CheckpointError(
+                    f'{path}: "{twin}" differs from "{found.places[place]}", though config.json '
+                    'ties them; set "tie_word_embeddings" to false if they are meant to differ.'
+                )
+        elif table.theirs(place) not in table.changes:
             found.places[place] = twin  # the only copy there is
-        elif not torch.equal(stored[twin], stored[found.places[place]]):
-            raise CheckpointError(
-                f'{path}: "{twin}" differs from "{found.places[place]}", though config.json ties '
-                'them; set "tie_word_embeddings" to false if they are meant to differ.'
-            )
     origins = {place: stored.origin(name) for place, name in found.places.items()}
     left_out = {stored.origin(name): why for name, why in found.left_out.items()}
-    tensors: Mapping[str, Tensor] = Placed(stored, found.places, table.unpack)
     if isinstance(stored, Gguf) and isinstance(config, DecoderConfig):
         decoder = config
         tensors = Placed(
@@ -179,7 +210,7 @@ def write_folder(
     files: Mapping[str, bytes],
     replace: bool = False,
 ) -> None:
-    """Write config.json, model.safetensors, a card and companions, at once or not at all."""
+    """Write config.json, weights (in shards when large), a card and companions, or nothing."""
     path = Path(path)
     card = write_card(path.name, "Written by Chiasm.", {}).encode()
     with atomic_directory(path, replace) as folder:
@@ -192,13 +223,13 @@ def fill_folder(
     tensors: Mapping[str, Tensor],
     files: Mapping[str, bytes],
 ) -> None:
-    """Write config.json, model.safetensors and companions into a folder that nobody reads yet."""
+    """Write config.json, weights (in shards when large) and companions into a new, private folder."""
     for name, data in files.items():
         if Path(name).name != name:
             raise ValueError(f"{name!r} is not a plain file name")
         write_atomic(folder / name, data)
     write_atomic(folder / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
-    write_tensors(folder / "model.safetensors", tensors)
+    write_shards(folder, tensors)
 
 
 def read_companions(folder: Path | str) -> dict[str, bytes]:

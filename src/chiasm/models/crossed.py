@@ -61,8 +61,8 @@ class CrossedConfig(Settings):
             fusion_schedule(self.crosses, self.video.count(self.crosses))
         return self
 
-    def places(self, image_size: int | None = None) -> int:
-        """Tokens that a picture takes in the text."""
+    def places(self, image_size: int | None = None, tiles: int = 1) -> int:
+        """Tokens that a picture of `tiles` tiles takes in the text: one, whatever it is made of."""
         return 1
 
 

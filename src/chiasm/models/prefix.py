@@ -44,9 +44,9 @@ class PrefixConfig(Settings):
             raise ValueError(f"there is no token {self.image_token} to mark a picture's places")
         return self
 
-    def places(self, image_size: int | None = None) -> int:
-        """Tokens that a picture takes in the text."""
-        return self.projector.places(self.encoder.places(image_size), self.encoder.lead)
+    def places(self, image_size: int | None = None, tiles: int = 1) -> int:
+        """Tokens that a picture of `tiles` tiles, each `image_size` wide, takes in the text."""
+        return tiles * self.projector.places(self.encoder.places(image_size), self.encoder.lead)
 
 
 class Prefix(nn.Module):
