@@ -2,7 +2,8 @@
 
     package ─ pip ─┐  builtin       names × families/                  Decoder
     hub ───────────┼─ convert ─►  one table per family,  ◄── folder ─►  ViT
-    GGUF, ONNX ────┘               read both ways                      Crossed, Prefix ◄─ composed
+    GGUF, ONNX ────┘               read both ways        ◄── towers ─►  DualEncoder, Classifier
+                                                                       Crossed, Prefix ◄─ composed
                                          │
     safetensors ◄────── weights ─────────┘        card ── where a folder came from
     runs/…/checkpoints ◄── state: a run's whole state, whole or not there
@@ -31,6 +32,14 @@ if TYPE_CHECKING:
     from chiasm.checkpoint.fused import load_fused, open_fused, save_fused
     from chiasm.checkpoint.gguf import read_gguf
     from chiasm.checkpoint.shards import write_shards, write_tensors
+    from chiasm.checkpoint.towers import (
+        load_classifier,
+        load_dual,
+        load_image_tower,
+        save_classifier,
+        save_dual,
+        save_image_tower,
+    )
     from chiasm.checkpoint.weights import (
         CheckpointError,
         Provenance,
@@ -46,6 +55,13 @@ _HOMES = {
         ("load_decoder", "load_vit", "read_companions", "save_decoder", "save_vit"), "folder"
     ),
     **dict.fromkeys(("load_fused", "open_fused", "save_fused"), "fused"),
+    **dict.fromkeys(
+        (
+            *("load_classifier", "load_dual", "load_image_tower"),
+            *("save_classifier", "save_dual", "save_image_tower"),
+        ),
+        "towers",
+    ),
     # tensors by file
     "read_gguf": "gguf",
     **dict.fromkeys(("write_shards", "write_tensors"), "shards"),
@@ -56,8 +72,11 @@ __all__ = [
     "CheckpointError",
     "Loaded",
     "Provenance",
+    "load_classifier",
     "load_decoder",
+    "load_dual",
     "load_fused",
+    "load_image_tower",
     "load_model",
     "load_strict",
     "load_vit",
@@ -67,8 +86,11 @@ __all__ = [
     "read_companions",
     "read_gguf",
     "read_tensors",
+    "save_classifier",
     "save_decoder",
+    "save_dual",
     "save_fused",
+    "save_image_tower",
     "save_model",
     "save_vit",
     "write_shards",

@@ -17,7 +17,8 @@ from chiasm.base.errors import UserError
 from chiasm.base.files import atomic_directory, write_atomic
 from chiasm.checkpoint.card import NAME as CARD
 from chiasm.checkpoint.card import described, write_card
-from chiasm.checkpoint.families import clip, llama, meta
+from chiasm.checkpoint.families import llama, meta
+from chiasm.checkpoint.families.eyes import eyes_in, eyes_of
 from chiasm.checkpoint.gguf import Gguf, read_gguf
 from chiasm.checkpoint.names import NameTable, Placed
 from chiasm.checkpoint.shards import write_shards
@@ -125,11 +126,16 @@ def place_gguf(stored: Gguf) -> Opened[DecoderConfig]:
 
 
 def open_vit(path: Path | str) -> Opened[ViTConfig]:
-    """Open the vision tower of a CLIPModel or CLIPVisionModel (...WithProjection) folder."""
+    """Open eyes: those in a folder of CLIP, SigLIP or the plain ViT, alone or in a whole model.
+
+    CLIPModel, CLIPVisionModel (...WithProjection), SiglipModel, SiglipVisionModel, ViTModel and
+    ViTForImageClassification, as transformers 4 and 5 write them.
+    """
     path = Path(path)
-    config = clip.read_config(read_json(path / "config.json"), str(path / "config.json"))
-    tensors = read_tensors(path)
-    return place(config, tensors, clip.table(clip.prefix_of(tensors)), path, described(path))
+    values, source = read_json(path / "config.json"), str(path / "config.json")
+    family = eyes_in(values, source)
+    config, tensors = family.read_config(values, source), read_tensors(path)
+    return place(config, tensors, family.table(names=tensors), path, described(path))
 
 
 def place(
@@ -197,7 +203,7 @@ def save_decoder(
     """
     files = files or {}
     ids = json.loads(files.get("generation_config.json", b"{}"))
-    config = llama.write_config(model.config, _dtype(model), ids)
+    config = llama.write_config(model.config, dtype_of(model), ids)
     names = llama.table(model.config.tied)
     changes = changes_of(model)
     if changes.lora:
@@ -214,23 +220,20 @@ def save_vit(
     model: ViT,
     path: Path | str,
     files: Mapping[str, bytes] | None = None,
-    projection: Tensor | None = None,
     replace: bool = False,
 ) -> None:
-    """Write a CLIPVisionModel folder, tensor for tensor, at once or not at all.
+    """Write eyes as a folder, tensor for tensor, at once or not at all.
 
-    projection  [P, width] into CLIP's shared space; makes it a CLIPVisionModelWithProjection folder
+    A CLIPVisionModel, a SiglipVisionModel without head or a ViTModel without pooler, by their shape;
+    a shape that none of them has is a UserError.
     """
-    tensors = dict(clip.table().pack(model.state_dict()))
-    if projection is not None:
-        tensors["visual_projection.weight"] = projection
-    config = clip.write_config(
-        model.config, _dtype(model), None if projection is None else len(projection)
-    )
-    write_folder(path, config, tensors, files or {}, replace)
+    family = eyes_of(model.config)
+    config = family.write_config(model.config, dtype_of(model))
+    write_folder(path, config, family.table().pack(model.state_dict()), files or {}, replace)
 
 
-def _dtype(model: nn.Module) -> torch.dtype:
+def dtype_of(model: nn.Module) -> torch.dtype:
+    """Return the type of a model's first parameter, which config.json states for all."""
     return next(model.parameters()).dtype
 
 
