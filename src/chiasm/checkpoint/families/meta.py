@@ -296,7 +296,7 @@ def _write_text(config: DecoderConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     known = _SMALL.get((c.width, c.depth))
     if c.head_width * c.heads != c.width:
         raise UserError(
-            "Meta's layout cannot hold this model: its heads do not share its width (decoder.head_width)."
+            "Meta's layout cannot hold this model: its decoder.head_width is not width / heads."
         )
     if scaling is not None and scaling.model_copy(update={"factor": _SCALING.factor}) != _SCALING:
         raise UserError(
