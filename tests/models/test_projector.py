@@ -88,7 +88,7 @@ def test_a_resampler_reads_the_taps_side_by_side_and_a_matrix_follows(
         patches = merge_squares(patches, squares)
     expected = model.resampler(patches, counted) @ model.map.weight.T + model.map.bias
     got = model(x, counted)
-    torch.testing.assert_close(got, expected, atol=1e-12, rtol=0)  # measured: 5e-16
+    torch.testing.assert_close(got, expected, atol=1e-12, rtol=0)  # measured: 0
     assert got.shape == (3 if counts is None else 2, config.places(17), 6)
     assert config.places(17) == config.places(5) == config.places(16, lead=0) == 3
 

@@ -65,7 +65,7 @@ def test_flamingos_cross_is_the_papers_equation() -> None:
         normed = F.layer_norm(y, (6,), w["mlp_norm.weight"], w["mlp_norm.bias"])
         inner = F.gelu(w["mlp.up.weight"] @ normed)
         expected[token] = y + math.tanh(w["mlp_gate"]) * (w["mlp.down.weight"] @ inner)
-    # measured: 4e-16
+    # measured: 1.1e-16
     got = cross(x, cross.attn.memory(features), found)[0]
     torch.testing.assert_close(got, expected, atol=1e-12, rtol=0)
 
@@ -116,7 +116,7 @@ def test_a_latent_block_is_its_formula(joint: bool) -> None:
     own, read = block.attn_norm(latents), block.source_norm(vectors)
     h = latents + (block.attn(own, torch.cat((read, own), 1)) if joint else block.attn(own, read))
     expected = h + block.mlp(block.mlp_norm(h))
-    # measured: 4e-16
+    # measured: 0
     torch.testing.assert_close(block(latents, vectors), expected, atol=1e-12, rtol=0)
     biases = {name for name in block.state_dict() if name.endswith("bias") and "norm" not in name}
     assert len(biases) == (0 if joint else 6)

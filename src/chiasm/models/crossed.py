@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from chiasm.base.config import Settings
 from chiasm.base.vision import Clips, Vision
+from chiasm.models.compat import leaking, taps_in
 from chiasm.models.decoder import Decoder, DecoderConfig
 from chiasm.models.eyes import Eyes, EyesConfig, eyes
-from chiasm.models.leak import leaking
 from chiasm.models.perceiver import Aggregator
 from chiasm.models.projector import Projector, ProjectorConfig
 from chiasm.models.sight import embed, starts_of, tiles_of, vectors_of
@@ -61,8 +61,8 @@ class CrossedConfig(Settings):
             fusion_schedule(self.crosses, self.video.count(self.crosses))
         return self
 
-    def places(self, image_size: int | None = None) -> int:
-        """Tokens that a picture takes in the text."""
+    def places(self, image_size: int | None = None, tiles: int = 1) -> int:
+        """Tokens that a picture of `tiles` tiles takes in the text: one, whatever it is made of."""
         return 1
 
 
@@ -95,6 +95,7 @@ class Crossed(nn.Module):
         d = c.decoder
         self.decoder = Decoder(d) if decoder is None else decoder
         self.encoder = eyes(c.encoder) if encoder is None else encoder
+        self.taps = taps_in(c.compat, c.projector.taps, c.encoder.depth)
         self.projector = Projector(c.projector, c.encoder.width, d.width, c.encoder.lead)
         self.schedule = fusion_schedule(d.depth, c.crosses)
         self.crosses = nn.ModuleList(_cross(c) for _ in self.schedule)
