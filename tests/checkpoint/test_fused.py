@@ -239,10 +239,12 @@ def test_both_compute_what_metas_code_computes(
 
 
 @torch.no_grad()
-def test_compat_hf_reads_what_transformers_reads(folders: tuple[Path, Golden, Golden]) -> None:
+def test_compat_hf_reads_what_transformers_reads(
+    folders: tuple[Path, Golden, Golden], tmp_path: Path
+) -> None:
     home, metas, hubs = folders
     model = load_fused(home / "hub", compat="hf")[0].eval()
-    taps, width = model.config.projector.taps, model.config.encoder.width
+    taps, width = model.taps, model.config.encoder.width
     for case in (case for case in hubs.parts if case.startswith("ratio_")):
         asked, wanted = metas.part(case), hubs.part(case)["vision"]
         read = model.encoder(asked["pixels"], taps, asked["grids"])
@@ -250,6 +252,8 @@ def test_compat_hf_reads_what_transformers_reads(folders: tuple[Path, Golden, Go
         layers = [final, *stacked.unflatten(-1, (width, -1)).unbind(-1)]
         for tap, layer in zip(taps, layers, strict=True):
             assert far(read[tap], layer) <= 1e-5, tap  # measured: 1e-6
+    save_fused(model, tmp_path / "out")
+    assert same(tmp_path / "out", home / "hub")
 
 
 @torch.no_grad()

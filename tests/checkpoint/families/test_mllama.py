@@ -61,8 +61,8 @@ def tiny(**changes: Any) -> dict[str, Any]:
     return {**whole, "text_config": text, "vision_config": vision}
 
 
-def read(compat: Any = "meta", **changes: Any) -> CrossedConfig:
-    return mllama.read_config(tiny(**changes), "config.json", compat)
+def read(**changes: Any) -> CrossedConfig:
+    return mllama.read_config(tiny(**changes), "config.json")
 
 
 def test_sizes_are_read() -> None:
@@ -74,13 +74,6 @@ def test_sizes_are_read() -> None:
     )
     assert (config.encoder.depth, config.encoder.gated, config.encoder.tables) == (4, 2, "shapes")
     assert (config.extra_tokens, config.image_token, config.compat) == (8, 61, "meta")
-
-
-def test_transformers_reads_its_eyes_one_layer_later() -> None:
-    config = read("hf")
-    assert config.projector.taps == ("final", "block.2", "last") and config.compat == "hf"
-    written = mllama.write_config(config, torch.float32, {})
-    assert written["vision_config"]["intermediate_layers_indices"] == [1, 3]
 
 
 def test_what_is_absent_is_transformers_default() -> None:
