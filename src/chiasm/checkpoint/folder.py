@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from chiasm.base.config import Settings
+from chiasm.base.config import Settings, as_record, from_record
+from chiasm.base.errors import UserError
 from chiasm.base.files import atomic_directory, write_atomic
 from chiasm.checkpoint.card import NAME as CARD
 from chiasm.checkpoint.card import described, write_card
@@ -27,6 +29,7 @@ from chiasm.checkpoint.weights import (
     read_json,
     read_tensors,
 )
+from chiasm.models.changes import Changes, change, changes_of
 from chiasm.models.decoder import Decoder, DecoderConfig
 from chiasm.models.vit import ViT, ViTConfig
 
@@ -43,6 +46,8 @@ COMPANIONS = (
     "generation_config.json",
 )
 """Files that stand beside the weights in a model folder."""
+OURS = "chiasm"
+"""The quant_method of folders with our integers."""
 COMPANION_BYTES = 64 << 20
 """A companion larger than this is refused; the largest tokenizers have some 30 MB."""
 
@@ -55,10 +60,12 @@ class Opened(Generic[C]):
     tensors: Mapping[str, Tensor]
     """Under our names, as stored."""
     provenance: Provenance
+    changes: Changes = field(default_factory=Changes)
+    """Which linear layers are integers."""
 
 
 def open_decoder(path: Path | str) -> Opened[DecoderConfig]:
-    """Open a LlamaForCausalLM folder, one in Meta's layout, or a GGUF file of architecture "llama"."""
+    """Open a LlamaForCausalLM folder (with our integers, too), one of Meta's, or a GGUF file of a Llama."""
     path = Path(path)
     if path.suffix == ".gguf":
         return place_gguf(read_gguf(path))
@@ -67,8 +74,12 @@ def open_decoder(path: Path | str) -> Opened[DecoderConfig]:
         if not isinstance(opened.config, DecoderConfig):
             raise CheckpointError(f"{path} is a vision LLM, not a language model alone.")
         return opened
-    config = llama.read_config(read_json(path / "config.json"), str(path / "config.json"))
-    return place(config, read_tensors(path), llama.table(config.tied), path, described(path))
+    record, source = read_json(path / "config.json"), str(path / "config.json")
+    config, changes = llama.read_config(record, source), _read_changes(record, source)
+    table = llama.table(config.tied)
+    table = table.with_integers() if changes.quantised else table
+    opened = place(config, read_tensors(path), table, path, described(path))
+    return dataclasses.replace(opened, changes=changes)
 
 
 def is_metas(path: Path) -> bool:
@@ -89,6 +100,20 @@ def open_meta(
     shapes = {name: tensors.spec(name).shape for name in tensors}
     config = meta.read_params(params, shapes, str(path / PARAMS))
     return place(config, tensors, meta.table(config), path, described(path))
+
+
+def _read_changes(record: Mapping[str, Any], source: str) -> Changes:
+    """Read what `save_decoder` wrote of a quantised model; others' integers are not ours to read."""
+    found = record.get("quantization_config")
+    if found is None:
+        return Changes()
+    if not isinstance(found, Mapping) or found.get("quant_method") != OURS:
+        raise CheckpointError(
+            f"{source} says that its weights are quantised, not by Chiasm: take the model's folder from "
+            "before that, and quantise it by chiasm convert."
+        )
+    rest = {key: value for key, value in found.items() if key != "quant_method"}
+    return from_record(Changes, rest, f"{source}, quantization_config")
 
 
 def place_gguf(stored: Gguf) -> Opened[DecoderConfig]:
@@ -142,6 +167,7 @@ def load_decoder(
     opened = open_decoder(path)
     with torch.device("meta"):
         model = Decoder(opened.config)
+        change(model, opened.changes)
     load_strict(model, opened.tensors, opened.provenance.tensors, dtype)
     return model, opened.provenance
 
@@ -165,11 +191,22 @@ def save_decoder(
 
     files  companions such as tokenizer.json; the special tokens' numbers for config.json are taken
            from a generation_config.json among them
+
+    Layers of integers are recorded as "quantization_config", with scales and zeros beside them; such a
+    folder is for Chiasm alone. Raises UserError for a model with adapters.
     """
     files = files or {}
     ids = json.loads(files.get("generation_config.json", b"{}"))
     config = llama.write_config(model.config, _dtype(model), ids)
     names = llama.table(model.config.tied)
+    changes = changes_of(model)
+    if changes.lora:
+        raise UserError(
+            "A language model's folder holds no adapters: merge them before it is saved."
+        )
+    if changes.quantised:
+        config = {**config, "quantization_config": {"quant_method": OURS, **as_record(changes)}}
+        names = names.with_integers()
     write_folder(path, config, names.pack(model.state_dict()), files, replace)
 
 

@@ -45,10 +45,19 @@ from chiasm.models import (
     compose,
 )
 
-Compat: TypeAlias = Literal["meta", "hf"]
 Layout: TypeAlias = Literal["transformers", "meta"]
 Fused: TypeAlias = Crossed | Prefix
 FusedConfig: TypeAlias = CrossedConfig | PrefixConfig
+
+
+def is_fused(path: Path | str) -> bool:
+    """Whether a folder holds a vision LLM of others: Mllama's, LLaVA's, or Meta's with eyes."""
+    path = Path(path)
+    if is_metas(path):
+        params = read_json(path / PARAMS)
+        return "vision_chunk_size" in params or "vision_num_cross_attention_layers" in params
+    config = path / "config.json"
+    return config.is_file() and read_json(config).get("model_type") in ("mllama", "llava")
 
 
 def open_fused(path: Path | str) -> Opened[Any]:
@@ -81,12 +90,8 @@ def _open_mllama(values: Mapping[str, Any], source: str, path: Path) -> Opened[C
     return opened
 
 
-def load_fused(
-    path: Path | str, dtype: torch.dtype = torch.float32, compat: Compat = "meta"
-) -> tuple[Fused, Provenance]:
+def load_fused(path: Path | str, dtype: torch.dtype = torch.float32) -> tuple[Fused, Provenance]:
     """Load a vision LLM, its weights as `dtype`; see `open_fused` for what can be read.
-
-    compat  "hf" makes a cross-attention model compute what transformers computes (docs/compat.md)
 
     Strict both ways: a missing, unknown or mis-shaped tensor is a CheckpointError that names it.
     """
@@ -94,8 +99,6 @@ def load_fused(
     config = opened.config
     if isinstance(config, DecoderConfig):
         raise CheckpointError(f"{path} is a language model without eyes.")
-    if isinstance(config, CrossedConfig):
-        config = config.model_copy(update={"compat": compat})
     with torch.device("meta"):
         model = compose(config)
     load_strict(model, opened.tensors, opened.provenance.tensors, dtype)
