@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chiasm.checkpoint.changes import below, halves, spare_rows
 from chiasm.checkpoint.names import NameTable, Placed
-from chiasm.checkpoint.weights import CheckpointError
+from chiasm.checkpoint.shards import write_tensors
+from chiasm.checkpoint.weights import CheckpointError, read_tensors
 
 TABLE = NameTable(
     {
@@ -164,3 +168,104 @@ def test_a_fused_row_is_refused_where_a_plain_one_would_be() -> None:
         NameTable({"a.*": "x.* + y"})
     with pytest.raises(CheckpointError, match="for one place"):
         FUSED.match(["layers.1.qkv", "layers.1.qkv"], "file")
+
+
+# ---- rows with numbers, rows for several tensors, changes ----------------------------------------
+
+JOINED = NameTable(
+    {
+        "layers.0.w": "blocks.0.w",
+        "layers.2.w": "blocks.1.w",
+        "layers.*.w": "others.*.w",
+        "embed": "embed + extra",
+        "layers.*.kv": "blocks.*.k + blocks.*.v",
+    },
+    copies={"head": "embed"},
+    changes={"embed": below(2), "layers.2.w": halves(2), "head": spare_rows(1)},
+)
+
+
+class Counting(dict[str, torch.Tensor]):
+    """Tensors that count how often each is read."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        self.reads: list[str] = []
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        self.reads.append(name)
+        return super().__getitem__(name)
+
+
+def own() -> Counting:
+    tensors = {
+        "blocks.0.w": torch.randn(3, 2),
+        "blocks.1.w": torch.randn(8, 2),
+        "embed": torch.randn(5, 2),
+        "extra": torch.randn(2, 2),
+        "blocks.0.k": torch.randn(2, 2),
+        "blocks.0.v": torch.randn(2, 2),
+    }
+    return Counting(tensors)
+
+
+def test_a_row_with_its_numbers_comes_first() -> None:
+    assert [JOINED.ours(f"layers.{i}.w") for i in range(3)] == [
+        "blocks.0.w",
+        "others.1.w",
+        "blocks.1.w",
+    ]
+    assert (
+        JOINED.theirs("blocks.1.w") == "layers.2.w" and JOINED.theirs("others.1.w") == "layers.1.w"
+    )
+    assert JOINED.theirs("blocks.2.w") is None
+
+
+def test_what_is_packed_is_unpacked_bit_for_bit() -> None:
+    ours = own()
+    packed = JOINED.pack(ours)
+    assert set(packed) == {"layers.0.w", "layers.2.w", "embed", "layers.0.kv", "head"}
+    assert not torch.equal(packed["layers.2.w"], ours["blocks.1.w"])
+    assert torch.equal(packed["embed"], torch.cat((ours["embed"], ours["extra"])))
+    assert torch.equal(packed["head"], torch.cat((ours["embed"], torch.zeros(1, 2))))
+    found = JOINED.match(packed, "file")
+    assert found.twins == {"head": "embed"}
+    back = Placed(packed, found.places, JOINED.unpack)
+    assert back.keys() == ours.keys()
+    assert all(torch.equal(back[name], ours[name]) for name in ours)
+
+
+def test_packing_reads_a_tensor_when_it_is_asked_for() -> None:
+    ours = own()
+    lazy = Placed(ours, {name: name for name in ours})
+    packed = JOINED.pack(lazy)
+    ours.reads.clear()
+    assert list(packed) and len(packed) == 5
+    assert torch.equal(packed["layers.0.w"], dict.__getitem__(ours, "blocks.0.w"))
+    assert ours.reads == ["blocks.0.w"]
+
+
+def test_shapes_are_told_without_reading(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "x.safetensors", dict(own()))
+    stored = read_tensors(tmp_path / "x.safetensors")
+    packed = JOINED.pack(stored)
+    assert {name: packed.spec(name).shape for name in packed} == {
+        name: tuple(tensor.shape) for name, tensor in packed.items()
+    }
+    back = Placed(packed, JOINED.match(packed, "file").places, JOINED.unpack)
+    assert {name: back.spec(name) for name in back} == {name: stored.spec(name) for name in stored}
+
+
+def test_a_shape_that_cannot_be_changed_names_its_tensor() -> None:
+    with pytest.raises(CheckpointError, match=r'"layers.2.w" has shape \[7, 2\]'):
+        JOINED.unpack("blocks.1.w", torch.zeros(7, 2))
+    with pytest.raises(CheckpointError, match='"embed" has shape'):
+        JOINED.unpack("extra", torch.zeros(1, 2))
+    with pytest.raises(CheckpointError, match=r'"layers.0.kv".*equal height'):
+        JOINED.unpack("blocks.0.k", torch.zeros(3, 2))
+
+
+def test_another_spelling_keeps_everything() -> None:
+    loud = JOINED.respelled(str.upper)
+    assert set(loud.pack(own())) == {name.upper() for name in JOINED.pack(own())}
+    assert loud.theirs("extra") == "EMBED"

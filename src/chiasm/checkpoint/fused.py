@@ -18,7 +18,6 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from chiasm.base.config import Settings
 from chiasm.base.errors import UserError
 from chiasm.base.files import atomic_directory, write_atomic
 from chiasm.checkpoint.card import NAME as CARD
@@ -135,20 +134,18 @@ def save_fused(
 
 
 def packed_for_transformers(
-    config: Settings, tensors: Mapping[str, Tensor], ids: Mapping[str, Any]
+    config: DecoderConfig | FusedConfig, tensors: Mapping[str, Tensor], ids: Mapping[str, Any]
 ) -> tuple[dict[str, Any], Packed]:
     """Return config.json and the tensors under the hub's names; nothing is read.
 
     ids  the special tokens' numbers by transformers' names (`bos_token_id`, …)
     """
-    dtype = spec_of(tensors, "decoder.embed.weight").dtype if tensors else torch.float32
+    if isinstance(config, DecoderConfig):
+        raise UserError("A language model without eyes is written as a LlamaForCausalLM folder.")
+    dtype = spec_of(tensors, "decoder.embed.weight").dtype
     if isinstance(config, CrossedConfig):
-        record = mllama.write_config(config, dtype, ids)
-        return record, mllama.table(config).pack(tensors)
-    if isinstance(config, PrefixConfig):
-        record = llava.write_config(config, dtype, ids)
-        return record, llava.table(config).pack(tensors)
-    raise UserError("A language model without eyes is written as a LlamaForCausalLM folder.")
+        return mllama.write_config(config, dtype, ids), mllama.table(config).pack(tensors)
+    return llava.write_config(config, dtype, ids), llava.table(config).pack(tensors)
 
 
 def packed_for_meta(
