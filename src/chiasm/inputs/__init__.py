@@ -4,7 +4,7 @@
                                  │        ├ chat_format.py (checked by template.py)              │
                                  │        └ tokenizer.py                                         │
                                  └─ Picture ── media.py ──▶ uint8 RGB ── image.py ──▶ pixels ────┤
-                                               └ worker.py: a child process under limits         │
+                                               └ base/worker.py: a child under limits            │
                                                    processor.py holds all of it;     batch.py ◀──┘
 
 What may enter: `base`. What never happens here: text that becomes a control token, a mask found by
