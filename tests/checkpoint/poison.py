@@ -89,3 +89,8 @@ def write_zip(
     end = struct.pack("<4H2LH", 0, 0, len(entries), len(entries), len(heads), len(body), 0)
     path.write_bytes(body + heads + b"PK\5\6" + end)
     return path
+
+
+def shown(value: str) -> str:
+    """A text as it can stand in a failure's message."""
+    return value.encode("unicode_escape").decode()[:200]

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from chiasm.base.errors import UserError
 from chiasm.inputs.chat_format import ChatFormat, Control, DefaultSystem, Piece, Words
-from chiasm.inputs.message import Message, Picture, Sample
+from chiasm.inputs.message import Message, Part, Picture, Sample
 from chiasm.inputs.tokenizer import Tokenizer
 
 
@@ -89,6 +89,13 @@ class Renderer:
         """Return a conversation that ends where the assistant is to speak."""
         return self._lay(messages, answer=True)
 
+    def plain(self, parts: Sequence[Part]) -> Rendered:
+        """Return text and pictures for a base model to continue: no speakers, no end."""
+        laying = _Laying(self)
+        for piece in self.format.plain(parts):
+            laying.add(piece)
+        return laying.done()
+
     def _lay(self, messages: Sequence[Message], answer: bool) -> Rendered:
         laying = _Laying(self)
         for piece in self.format.pieces(messages, answer, self.default_system):
@@ -111,7 +118,11 @@ class _Laying:
 
     def add(self, piece: Piece) -> None:
         if isinstance(piece, Words):
+            if piece.alone:
+                self._spell()
             self._words.append(piece)
+            if piece.alone:
+                self._spell()
             return
         self._spell()
         if isinstance(piece, Control):
