@@ -2,9 +2,10 @@
 
     package ─ pip ─┐  builtin       names × families/                  Decoder
     hub ───────────┼─ convert ─►  one table per family,  ◄── folder ─►  ViT
-    GGUF, ONNX ────┘               read both ways                      Crossed, Prefix ◄─ composed
-                                         │
-    safetensors ◄────── weights ─────────┘        card ── where a folder came from
+    GGUF, ONNX ────┤               read both ways                      Crossed, Prefix ◄─ composed
+    pth ───────────┘                     │
+    safetensors ◄── weights, shards ─────┤        card ── where a folder came from
+    GGUF ◄───────── gguf_write ──────────┘        bpe ◄── vocabulary (GGUF), tiktoken (Meta)
     runs/…/checkpoints ◄── state: a run's whole state, whole or not there
 
 May enter: file formats, name tables, foreign settings. Must stay outside: training, text, pictures.
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
         save_vit,
     )
     from chiasm.checkpoint.gguf import read_gguf
+    from chiasm.checkpoint.gguf_write import save_gguf, write_gguf
+    from chiasm.checkpoint.pth import MergedShards, read_consolidated, read_pth
     from chiasm.checkpoint.shards import write_shards, write_tensors
     from chiasm.checkpoint.weights import (
         CheckpointError,
@@ -46,6 +49,8 @@ _HOMES = {
     ),
     # tensors by file
     "read_gguf": "gguf",
+    **dict.fromkeys(("save_gguf", "write_gguf"), "gguf_write"),
+    **dict.fromkeys(("MergedShards", "read_consolidated", "read_pth"), "pth"),
     **dict.fromkeys(("write_shards", "write_tensors"), "shards"),
     **dict.fromkeys(("CheckpointError", "Provenance", "load_strict", "read_tensors"), "weights"),
 }
@@ -53,6 +58,7 @@ _HOMES = {
 __all__ = [
     "CheckpointError",
     "Loaded",
+    "MergedShards",
     "Provenance",
     "load_decoder",
     "load_model",
@@ -61,11 +67,15 @@ __all__ = [
     "pull",
     "pull_wheel",
     "read_companions",
+    "read_consolidated",
     "read_gguf",
+    "read_pth",
     "read_tensors",
     "save_decoder",
+    "save_gguf",
     "save_model",
     "save_vit",
+    "write_gguf",
     "write_shards",
     "write_tensors",
 ]

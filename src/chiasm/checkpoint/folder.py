@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from chiasm.base.files import atomic_directory, write_atomic
+from chiasm.checkpoint import gguf_rope
 from chiasm.checkpoint.card import NAME as CARD
 from chiasm.checkpoint.card import described, write_card
 from chiasm.checkpoint.families import clip, llama
@@ -68,6 +69,11 @@ def place_gguf(stored: Gguf) -> Opened[DecoderConfig]:
     shapes = {name: place.shape for name, place in stored.stored.items()}
     config = llama.read_gguf_config(stored.metadata, shapes, str(stored.path))
     table = llama.gguf_table(config.tied)
+    if gguf_rope.NAME in stored:
+        config = gguf_rope.scaled_as_stored(config, stored[gguf_rope.NAME], str(stored.path))
+        table = replace(
+            table, left_out={gguf_rope.NAME: "computed from the settings it agrees with"}
+        )
     return _opened(config, stored, table, stored.path, stored.path.name)
 
 

@@ -65,12 +65,15 @@ def _vocabulary(
             f"{source} holds a tokenizer of kind {kind}; only {known} can be taken over."
         )
     tokens, types, merges = (
-        _list(metadata, name, source) for name in ("tokens", "token_type", "merges")
+        list(_list(metadata, name, source)) for name in ("tokens", "token_type", "merges")
     )
     if len(types) != len(tokens) or len(set(tokens)) != len(tokens):
         raise CheckpointError(
             f"{source}: the vocabulary lists a token twice, or not one type for each token."
         )
+    while types and types[-1] == _UNUSED:  # rows of the embedding table that no token has
+        types.pop()
+        tokens.pop()
     pairs = [tuple(merge.split(" ")) for merge in merges]
     known_tokens = set(tokens)
     if any(len(pair) != 2 or not {*pair, "".join(pair)} <= known_tokens for pair in pairs):
