@@ -26,8 +26,8 @@ from chiasm.models.decoder import DecoderConfig
 
 ALIGNMENT = 32
 """Bytes to whose multiple tensors begin; GGUF's default."""
-PIECE = 1 << 20
-"""Values that are packed at a time."""
+PIECE = 1 << 17
+"""Values that are packed at a time: few enough for the processor's cache."""
 _BY_NAME = {kind.name: (number, kind) for number, kind in KINDS.items()}
 _FILE_TYPES = {
     "F32": 0,

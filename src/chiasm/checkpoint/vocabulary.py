@@ -94,8 +94,11 @@ def tokenizer_metadata(files: Mapping[str, bytes], vocab: int, source: str) -> d
     """
     if "tokenizer.json" not in files:
         return {}
-    text = files["tokenizer.json"].decode()
-    tokenizer, record = Tokenizer.from_str(text), json.loads(text)
+    try:
+        tokenizer = Tokenizer.from_str(files["tokenizer.json"].decode())
+    except Exception:  # the library raises bare Exception for damaged files
+        raise CheckpointError(f"{source}: the tokenizer.json cannot be read.") from None
+    record = json.loads(tokenizer.to_str())  # complete, whatever the file left out
     splitting = splitting_of(tokenizer)
     if record["model"]["type"] != "BPE" or splitting is None or record["normalizer"] is not None:
         raise CheckpointError(
@@ -120,11 +123,16 @@ def tokenizer_metadata(files: Mapping[str, bytes], vocab: int, source: str) -> d
         "tokenizer.ggml.token_type": [*types, *(_UNUSED for _ in spare)],
         "tokenizer.ggml.merges": [m if isinstance(m, str) else " ".join(m) for m in merges],
     }
-    return found | _roles(files, numbers)
+    return found | _roles(files, numbers, source)
 
 
-def _roles(files: Mapping[str, bytes], numbers: Mapping[str, int]) -> dict[str, Any]:
-    config = json.loads(files.get("tokenizer_config.json", b"{}"))
+def _roles(files: Mapping[str, bytes], numbers: Mapping[str, int], source: str) -> dict[str, Any]:
+    try:
+        config = json.loads(files.get("tokenizer_config.json", b"{}"))
+    except ValueError:
+        config = None
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{source}: the tokenizer_config.json is not valid JSON.")
     found: dict[str, Any] = {}
     for key, name in _ROLES.items():
         token = config.get(name)
@@ -133,7 +141,7 @@ def _roles(files: Mapping[str, bytes], numbers: Mapping[str, int]) -> dict[str, 
             found[f"tokenizer.ggml.{key}_token_id"] = numbers[token]
     template = files.get("chat_template.jinja")
     if template is not None:
-        found["tokenizer.chat_template"] = template.decode()
+        found["tokenizer.chat_template"] = template.decode(errors="replace")
     return found
 
 
