@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import random
@@ -33,7 +34,9 @@ from tests.checkpoint.toys import decoder, equal
 
 from chiasm.base.worker import Worker
 from chiasm.checkpoint import pth, pth_index
-from chiasm.checkpoint.pth import MergedShards, read_consolidated, read_pth
+from chiasm.checkpoint.families.meta import merge_dim
+from chiasm.checkpoint.fused import packed_for_meta
+from chiasm.checkpoint.pth import MergedShards, open_published, read_consolidated, read_pth
 from chiasm.checkpoint.shards import write_shards
 from chiasm.checkpoint.weights import CheckpointError, read_tensors, spec_of
 
@@ -156,6 +159,23 @@ def test_a_shard_that_is_missing_or_a_link_out_is_told(tmp_path: Path) -> None:
     (tmp_path / "model" / "consolidated.01.pth").symlink_to(tmp_path / "out.pth")
     with pytest.raises(CheckpointError, match="link out of its folder"):
         read_consolidated(tmp_path / "model", cut)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_language_model_as_meta_publishes_it(count: int, tmp_path: Path) -> None:
+    model = decoder(tied=False, heads=4, kv_heads=2)
+    params, packed = packed_for_meta(model.config, model.state_dict())
+    whole = {name: packed[name].clone() for name in packed}
+    for i in range(count):
+        cut = {
+            n: t if (dim := merge_dim(n)) is None else t.chunk(count, dim)[i].clone()
+            for n, t in whole.items()
+        }
+        torch.save(cut, tmp_path / f"consolidated.{i:02}.pth")
+    (tmp_path / "params.json").write_text(json.dumps(params))
+    opened = open_published(tmp_path)
+    assert opened.config == model.config
+    assert equal(dict(opened.tensors), model.state_dict())
 
 
 # ---- poisoned pickles --------------------------------------------------------------------------
@@ -482,8 +502,6 @@ def test_a_child_that_lies_is_not_believed(line: Any, tmp_path: Path, monkeypatc
     path = write_zip(tmp_path / "a.pth", SOUND)
 
     def ask(*_: Any) -> Any:
-        import json
-
         return {"size": 1}, json.dumps([line]).encode()
 
     monkeypatch.setattr(Worker, "ask", ask)

@@ -78,7 +78,7 @@ def test_a_count_that_differs_is_an_error_with_both_counts(places: int, pictures
     tokens = torch.tensor([[1] + [VOCAB] * places + [2]])
     spans = torch.zeros(1, places + 2, 2, dtype=torch.long)
     vision = Vision(spans, torch.randn(pictures, 3, 12, 12))
-    said = f"holds {places} picture places, but {pictures} pictures of {PLACES} vectors"
+    said = f"holds {places} picture places, but {pictures} pictures of {pictures * PLACES} vectors"
     with pytest.raises(ValueError, match=said):
         toy_prefix()(tokens, vision=vision)
 

@@ -1,4 +1,4 @@
-"""The memory of a conversation: what is written can be read, and pictures are counted on."""
+"""The memory of a conversation: what is written can be read, and rows come and go."""
 
 from __future__ import annotations
 
@@ -10,11 +10,6 @@ from chiasm.nn import Cache
 
 def small(capacity: int = 6) -> Cache:
     return Cache(rows=2, capacity=capacity, layers=1, kv_heads=2, head_width=3, like=torch.zeros(1))
-
-
-def memory(pictures: int, value: float) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    full = torch.full((pictures, 1, 2, 3), value)
-    return [(full, -full), (full + 0.5, -full - 0.5)]
 
 
 def test_rows_write_at_their_own_places() -> None:
@@ -39,33 +34,11 @@ def test_a_row_that_outgrows_its_capacity_is_an_error() -> None:
         cache.check(cache.positions(5))
 
 
-def test_later_pictures_stand_behind_the_earlier_ones() -> None:
-    cache = small()
-    first = torch.tensor([[[0, 0], [0, 1]], [[1, 2], [1, 2]]])
-    held, spans = cache.remember(memory(2, 1.0), first)
-    assert torch.equal(spans, first) and held[0][0].shape[0] == 2
-    # row 0 goes on without a new picture, row 1 is shown two at once at its second token
-    second = torch.tensor([[[0, 0], [0, 0]], [[0, 0], [0, 2]]])
-    held, spans = cache.remember(memory(2, 2.0), second)
-    assert spans.tolist() == [[[0, 1], [0, 1]], [[1, 2], [2, 4]]]
-    assert [float(k[0, 0, 0]) for k in held[0][0]] == [1.0, 1.0, 2.0, 2.0]
-    assert [float(v[0, 0, 0]) for v in held[1][1]] == [-1.5, -1.5, -2.5, -2.5]
-    held, spans = cache.remember([], torch.zeros(2, 1, 2, dtype=torch.long))
-    assert spans.tolist() == [[[0, 1]], [[2, 4]]] and held[0][0].shape[0] == 4
-
-
-def test_without_pictures_nothing_is_seen() -> None:
-    cache = small()
-    held, spans = cache.remember([], torch.zeros(2, 3, 2, dtype=torch.long))
-    assert held == [] and not spans.any()
-
-
 def filled(rows: int = 2) -> Cache:
     cache = Cache(rows, 4, layers=2, kv_heads=1, head_width=3, like=torch.zeros(1))
     for layer in range(2):
         cache.write(layer, cache.slots(cache.positions(3)), torch.randn(rows, 3, 2, 3))
-    spans = torch.tensor([[[0, 1]], [[1, 2]]])[:rows]
-    cache.remember(memory(2, 1.0), spans)
+    cache.pictures.spans = torch.tensor([[0, 1], [1, 2]])[:rows]
     cache.advance(3)
     return cache
 
@@ -75,20 +48,15 @@ def test_rows_that_stay_keep_all_that_is_theirs() -> None:
     before.store = [store.clone() for store in cache.store]
     cache.keep(torch.tensor([1]))
     assert all(torch.equal(a[0], b[1]) for a, b in zip(cache.store, before.store, strict=True))
-    assert cache.lengths.tolist() == [3] and cache.spans.tolist() == [[1, 2]]
-    seen = cache.look_on(1)
-    assert seen is not None and seen.pictures.tolist() == [[1]]
+    assert cache.lengths.tolist() == [3] and cache.pictures.spans.tolist() == [[1, 2]]
 
 
 def test_a_row_goes_back_to_an_earlier_token() -> None:
     cache = filled(rows=1)
-    cache.rewind(1, pictures=1, span=(0, 1))
-    assert cache.positions(1).tolist() == [[1]] and cache.spans.tolist() == [[0, 1]]
-    assert all(len(key) == len(value) == 1 for key, value in cache.memory)
-    cache.rewind(0, pictures=0, span=(0, 0))
-    assert cache.memory == [] and cache.look_on(1) is None
-    with pytest.raises(ValueError, match=r"\[0\] tokens cannot be rewound to 1"):
-        cache.rewind(1, pictures=0, span=(0, 0))
+    cache.rewind(1)
+    assert cache.positions(1).tolist() == [[1]]
+    with pytest.raises(ValueError, match=r"\[1\] tokens cannot be rewound to 2"):
+        cache.rewind(2)
 
 
 def test_a_cache_grows_and_never_shrinks() -> None:
@@ -99,12 +67,3 @@ def test_a_cache_grows_and_never_shrinks() -> None:
     assert cache.check(torch.tensor([[6]])) == 7
     for new, old in zip(cache.store, before, strict=True):
         assert torch.equal(new[:, :, :4], old) and not new[:, :, 4:].any()
-
-
-def test_who_looks_at_what_is_worked_out_anew_when_pictures_come() -> None:
-    cache = filled()
-    first = cache.look_on(1)
-    assert first is not None and cache.look_on(1) is first
-    assert first.rows.tolist() == [0, 1] and cache.look_on(2).rows.tolist() == [0, 1, 2, 3]
-    cache.remember(memory(1, 2.0), torch.tensor([[[0, 1]], [[0, 0]]]))
-    assert cache.look_on(1).pictures.tolist() == [[1], [2]]

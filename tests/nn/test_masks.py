@@ -66,7 +66,7 @@ def test_a_look_says_what_the_spans_say(pairs: list[tuple[int, int]]) -> None:
     sees: dict[int, set[int]] = {}
     numbers = found.groups.gather(found.rows[:, None]).squeeze(-1)
     ones = found.groups.gather(torch.arange(len(found.rows))[:, None]).squeeze(-1)
-    for line, pictures in enumerate(found.pictures.tolist()):
+    for line, pictures in enumerate(found.units.tolist()):
         hidden = [False] * len(pictures) if found.hidden is None else found.hidden[line].tolist()
         shown = {p for p, away in zip(pictures, hidden, strict=True) if not away}
         for slot in range(ones.shape[1]):
@@ -80,3 +80,13 @@ def test_tokens_with_equal_spans_share_one_group() -> None:
     found = look(torch.tensor([[0, 1], [0, 0], [0, 2], [0, 1], [1, 2]]))
     assert found is not None
     assert found.groups.index.shape == (3, 2) and found.hidden is not None
+
+
+def test_a_picture_of_several_tiles_is_seen_whole() -> None:
+    found = look(torch.tensor([[0, 1], [1, 3], [0, 0], [2, 3]]), torch.tensor([0, 4, 5, 7]))
+    assert found is not None and found.hidden is not None and found.rows.tolist() == [0, 1, 3]
+    shown = [
+        [unit for unit, away in zip(units, hidden, strict=True) if not away]
+        for units, hidden in zip(found.units.tolist(), found.hidden.tolist(), strict=True)
+    ]
+    assert shown == [[0, 1, 2, 3], [4, 5, 6], [5, 6]]

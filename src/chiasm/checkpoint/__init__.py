@@ -29,9 +29,10 @@ if TYPE_CHECKING:
         save_decoder,
         save_vit,
     )
+    from chiasm.checkpoint.fused import load_fused, open_fused, save_fused
     from chiasm.checkpoint.gguf import read_gguf
     from chiasm.checkpoint.gguf_write import save_gguf, write_gguf
-    from chiasm.checkpoint.pth import MergedShards, read_consolidated, read_pth
+    from chiasm.checkpoint.pth import MergedShards, open_published, read_consolidated, read_pth
     from chiasm.checkpoint.shards import write_shards, write_tensors
     from chiasm.checkpoint.weights import (
         CheckpointError,
@@ -47,10 +48,11 @@ _HOMES = {
     **dict.fromkeys(
         ("load_decoder", "load_vit", "read_companions", "save_decoder", "save_vit"), "folder"
     ),
+    **dict.fromkeys(("load_fused", "open_fused", "save_fused"), "fused"),
     # tensors by file
     "read_gguf": "gguf",
     **dict.fromkeys(("save_gguf", "write_gguf"), "gguf_write"),
-    **dict.fromkeys(("MergedShards", "read_consolidated", "read_pth"), "pth"),
+    **dict.fromkeys(("MergedShards", "open_published", "read_consolidated", "read_pth"), "pth"),
     **dict.fromkeys(("write_shards", "write_tensors"), "shards"),
     **dict.fromkeys(("CheckpointError", "Provenance", "load_strict", "read_tensors"), "weights"),
 }
@@ -61,9 +63,12 @@ __all__ = [
     "MergedShards",
     "Provenance",
     "load_decoder",
+    "load_fused",
     "load_model",
     "load_strict",
     "load_vit",
+    "open_fused",
+    "open_published",
     "pull",
     "pull_wheel",
     "read_companions",
@@ -72,6 +77,7 @@ __all__ = [
     "read_pth",
     "read_tensors",
     "save_decoder",
+    "save_fused",
     "save_gguf",
     "save_model",
     "save_vit",

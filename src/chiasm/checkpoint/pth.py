@@ -9,19 +9,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from chiasm.base.worker import Worker, WorkerLate, WorkerStopped
 from chiasm.checkpoint import pth_index
+from chiasm.checkpoint.families.meta import merge_dim
+from chiasm.checkpoint.folder import PARAMS, Opened, open_meta
 from chiasm.checkpoint.weights import (
     DTYPES,
     CheckpointError,
     Spec,
     StoredTensors,
     confined,
+    read_json,
 )
 
 _MEMORY = 512 << 20
@@ -179,3 +182,15 @@ def read_consolidated(
         )
     shards = [read_pth(confined(folder, name)) for name in found]
     return shards[0] if len(shards) == 1 else MergedShards(folder, shards, dim_of)
+
+
+def open_published(folder: Path | str, compat: Literal["meta", "hf"] = "meta") -> Opened[Any]:
+    """Open a model as Meta publishes it: params.json and consolidated.NN.pth; see `open_meta`.
+
+    Nothing of it is kept in memory: `save_decoder`, `save_fused` and `write_shards` then take it tensor
+    by tensor.
+    """
+    folder = Path(folder)
+    return open_meta(
+        read_json(folder / PARAMS), read_consolidated(folder, merge_dim), folder, compat
+    )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
+import pydantic
 import torch
 from torch import Tensor, nn
 
 from chiasm.base.config import Settings
 from chiasm.base.vision import Vision
 from chiasm.models.decoder import Decoder, DecoderConfig
+from chiasm.models.eyes import Eyes, EyesConfig, eyes
 from chiasm.models.projector import Projector, ProjectorConfig
-from chiasm.models.sight import embed, picture_vectors
-from chiasm.models.vit import ViT, ViTConfig
+from chiasm.models.sight import embed, starts_of, tiles_of, vectors_of
 from chiasm.nn import Cache
 
 
@@ -23,35 +24,44 @@ class PrefixConfig(Settings):
     """Which architecture this is."""
     decoder: DecoderConfig
     """The language model."""
-    encoder: ViTConfig
+    encoder: EyesConfig
     """The eyes."""
     projector: ProjectorConfig = ProjectorConfig(kind="mlp", cls=False)
     """From the eyes' width to the language model's."""
     extra_tokens: int = 8
     """Rows added behind the vocabulary for new tokens; the first one marks a picture's places."""
+    place_token: int | None = None
+    """The token of the vocabulary that marks a picture's places instead (LLaVA-1.5: 32000)."""
 
     @property
     def image_token(self) -> int:
         """Id of the token that marks a picture's places in the text."""
-        return self.decoder.vocab
+        return self.decoder.vocab if self.place_token is None else self.place_token
 
-    def places(self, image_size: int | None = None) -> int:
-        """Tokens that a picture takes in the text."""
-        return self.projector.places(self.encoder.places(image_size))
+    @pydantic.model_validator(mode="after")
+    def _has_place_token(self) -> Self:
+        if self.image_token >= self.decoder.vocab + self.extra_tokens:
+            raise ValueError(f"there is no token {self.image_token} to mark a picture's places")
+        return self
+
+    def places(self, image_size: int | None = None, tiles: int = 1) -> int:
+        """Tokens that a picture of `tiles` tiles, each `image_size` wide, takes in the text."""
+        return tiles * self.projector.places(self.encoder.places(image_size), self.encoder.lead)
 
 
 class Prefix(nn.Module):
     """LLaVA's architecture over any decoder and encoder (Liu et al. 2023)."""
 
     def __init__(
-        self, config: PrefixConfig, decoder: Decoder | None = None, encoder: ViT | None = None
+        self, config: PrefixConfig, decoder: Decoder | None = None, encoder: Eyes | None = None
     ) -> None:
         """Join a decoder and an encoder that are already built, or build new ones in their stead."""
         super().__init__()
         self.config = c = config
         self.decoder = Decoder(c.decoder) if decoder is None else decoder
-        self.encoder = ViT(c.encoder) if encoder is None else encoder
-        self.projector = Projector(c.projector, c.encoder.width, c.decoder.width)
+        self.encoder = eyes(c.encoder) if encoder is None else encoder
+        self.taps = c.projector.taps
+        self.projector = Projector(c.projector, c.encoder.width, c.decoder.width, c.encoder.lead)
         self.extra = nn.Embedding(c.extra_tokens, c.decoder.width)
         nn.init.normal_(self.extra.weight, std=c.decoder.width**-0.5)
 
@@ -69,7 +79,7 @@ class Prefix(nn.Module):
         Raises ValueError when the number of places differs from the number of picture vectors.
         """
         x, places = embed(self, tokens), tokens == self.config.image_token
-        if vision is not None:
+        if vision is not None and vision.pictures:
             x = self._insert(x, places, vision)
         elif bool(places.any()):
             raise ValueError(
@@ -87,15 +97,22 @@ class Prefix(nn.Module):
 
     def _insert(self, x: Tensor, places: Tensor, vision: Vision) -> Tensor:
         """Put vectors into their places; the last picture that a place sees is the one it stands for."""
-        vectors = picture_vectors(self, vision).to(x.dtype)
-        pictures, each = vectors.shape[:2]
-        owners = vision.spans[places][:, 1] - 1
-        firsts = owners[::each]
-        whole = torch.equal(owners, firsts.repeat_interleave(each))
-        if not whole or firsts.unique().tolist() != list(range(pictures)):
-            raise ValueError(
-                f"the text holds {len(owners)} picture places, but {pictures} pictures of {each} vectors "
-                "each were given, or the spans do not say which picture stands where"
-            )
+        vectors = vectors_of(self, vision).to(x.dtype)
+        starts = (starts_of(tiles_of(vision)) * vectors.shape[1]).tolist()
+        owners = (vision.spans[places][:, 1] - 1).tolist()
+        chosen, at = [], 0
         # A picture that several samples show is encoded once and stands in each of them.
-        return x.masked_scatter(places[..., None].expand_as(x), vectors[firsts])
+        while at < len(owners) and owners[at] >= 0:
+            first, end = starts[owners[at]], starts[owners[at] + 1]
+            if owners[at : at + end - first] != [owners[at]] * (end - first):
+                break
+            chosen.append(torch.arange(first, end))
+            at += end - first
+        if at < len(owners) or set(owners) != set(range(len(starts) - 1)):
+            raise ValueError(
+                f"the text holds {len(owners)} picture places, but {len(starts) - 1} pictures of "
+                f"{starts[-1]} vectors in all were given, or the spans do not say which picture stands "
+                "where"
+            )
+        rows = vectors.flatten(0, 1)[torch.cat(chosen).to(x.device)]
+        return x.masked_scatter(places[..., None].expand_as(x), rows)

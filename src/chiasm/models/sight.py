@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from chiasm.base.vision import Vision
+from chiasm.base.vision import Clips, Vision
 
 
 def embed(model: nn.Module, tokens: Tensor) -> Tensor:
@@ -19,16 +19,37 @@ def embed(model: nn.Module, tokens: Tensor) -> Tensor:
     return torch.where(added[..., None], rows, x)
 
 
-def see(model: nn.Module, pixels: Tensor) -> Tensor:
-    """Run the eyes: pixels [N, 3, H, W] -> the projector's taps, side by side [N, V, taps * width]."""
+def see(model: nn.Module, pixels: Tensor, grids: Tensor | None = None, **how: bool) -> Tensor:
+    """Run the eyes: tiles [M, 3, H, W] -> the projector's taps, side by side [M, V, taps * width].
+
+    grids  [N, 2] rows and columns of each picture's tiles; one tile each when absent
+    """
     # Eyes that learn keep their weights wider than the stream, which they compute in all the same.
     pixels = pixels.to(model.decoder.embed.weight.dtype)
-    taps = model.encoder(pixels, model.config.projector.taps)
-    return torch.cat([taps[name] for name in model.config.projector.taps], dim=-1)
+    read = model.encoder(pixels, model.taps, grids, **how)
+    return torch.cat([read[tap] for tap in model.taps], dim=-1)
 
 
-def picture_vectors(model: nn.Module, vision: Vision) -> Tensor:
-    """Return the pictures of `vision` as vectors of the language model's width, [N, V', width]."""
-    seen = see(model, vision.pixels) if vision.features is None else vision.features
+def project(model: nn.Module, pixels: Tensor, grids: Tensor | None, **how: bool) -> Tensor:
+    """Return tiles as vectors of the language model's width, [M, V', width]."""
+    return model.projector(see(model, pixels, grids, **how))
+
+
+def vectors_of(model: nn.Module, shown: Vision | Clips) -> Tensor:
+    """Return what a batch shows as vectors of the language model's width, [M, V', width]."""
+    if shown.features is None:
+        return project(model, shown.pixels, shown.grids)
     # The embedding table gives the stream its type.
-    return model.projector(seen.to(model.decoder.embed.weight.dtype))
+    return model.projector(shown.features.to(model.decoder.embed.weight.dtype))
+
+
+def starts_of(counts: Tensor) -> Tensor:
+    """Return [P + 1] the first unit of each of P pictures of `counts` [P] units, and the end of the last."""
+    return torch.cat((counts.new_zeros(1), counts.cumsum(0)))
+
+
+def tiles_of(vision: Vision) -> Tensor:
+    """Return [N] how many tiles each picture has."""
+    if vision.grids is not None:
+        return vision.grids.prod(dim=1)
+    return torch.ones(vision.pictures, dtype=torch.long)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from chiasm.nn.cache import Cache
 from chiasm.nn.linear import Linear
-from chiasm.nn.masks import Groups, Look, causal_bias
+from chiasm.nn.masks import Groups, Look, causal_bias, pick
 from chiasm.nn.norms import RMSNorm
 from chiasm.nn.rope import Rope, rotate
 
@@ -64,7 +64,7 @@ class Route:
 
 
 class SelfAttention(nn.Module):
-    """Grouped-query attention: `forward` is an encoder's open one, `along` a decoder's causal one."""
+    """Grouped-query attention: `forward` is an encoder's, `along` a decoder's causal one."""
 
     def __init__(
         self, width: int, heads: int, kv_heads: int, head_width: int, *, bias: bool = False
@@ -81,10 +81,10 @@ class SelfAttention(nn.Module):
         split = (-1, self.head_width)
         return tuple(part(x).unflatten(-1, split) for part in (self.q, self.k, self.v))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Attend openly, every token to every token of its row: [B, T, width] -> [B, T, width]."""
-        out = attend(*(part.transpose(1, 2) for part in self.heads(x)))
-        return self.o(out.transpose(1, 2).flatten(2))
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Attend within each row, openly or by a bias on the scores: [B, T, width] -> [B, T, width]."""
+        query, key, value = (part.transpose(1, 2) for part in self.heads(x))
+        return self.o(attend(query, key, value, bias).transpose(1, 2).flatten(2))
 
     def along(self, x: Tensor, route: Route, layer: int) -> Tensor:
         """Attend causally along a route: [B, T, width] -> [B, T, width]."""
@@ -126,17 +126,20 @@ def _grouped(query: Tensor, key: Tensor, value: Tensor, route: Route) -> Tensor:
 class CrossAttention(nn.Module):
     """Text asks, pictures answer: queries from text, keys and values from picture features.
 
-    Queries and keys are normalised per head, nothing is rotated (Llama 3.2 Vision).
+    Queries and keys are normalised per head (Llama 3.2 Vision) unless eps is None (Flamingo); nothing
+    is rotated.
     """
 
-    def __init__(self, width: int, heads: int, kv_heads: int, head_width: int, eps: float) -> None:
+    def __init__(
+        self, width: int, heads: int, kv_heads: int, head_width: int, eps: float | None
+    ) -> None:
         super().__init__()
         self.q = Linear(width, heads * head_width, bias=False)
         self.k = Linear(width, kv_heads * head_width, bias=False)
         self.v = Linear(width, kv_heads * head_width, bias=False)
         self.o = Linear(heads * head_width, width, bias=False)
-        self.q_norm = RMSNorm(head_width, eps)
-        self.k_norm = RMSNorm(head_width, eps)
+        self.q_norm = nn.Identity() if eps is None else RMSNorm(head_width, eps)
+        self.k_norm = nn.Identity() if eps is None else RMSNorm(head_width, eps)
         self.head_width = head_width
 
     def memory(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -150,21 +153,41 @@ class CrossAttention(nn.Module):
         query = self.q_norm(self.q(x).unflatten(-1, (-1, self.head_width)))
         query = look.groups.gather(query).transpose(1, 2)
         key, value = memory
-        if look.pictures.shape != (len(key), 1):  # else group g sees picture g, and it alone
-            key, value = (_pick(part, look.pictures) for part in memory)
-        bias = None
-        if look.hidden is not None:
-            tokens = memory[0].shape[2]
-            hidden = look.hidden.repeat_interleave(tokens, dim=1)[:, None, None]
-            bias = torch.zeros_like(hidden, dtype=x.dtype).masked_fill(hidden, float("-inf"))
-        out = attend(query, key, value, bias)
+        if not look.alone(len(key)):
+            key, value = (pick(part, look.units) for part in memory)
+        out = attend(query, key, value, _hiding(look, key.shape[2], x))
         return self.o(look.groups.scatter(out.transpose(1, 2).flatten(2)))
 
 
-def _pick(part: Tensor, pictures: Tensor) -> Tensor:
-    """Lay the pictures of each group end to end: [N, H, V, d], [G, K] -> [G, H, K * V, d]."""
-    picked = part.index_select(0, pictures.flatten()).unflatten(0, pictures.shape)
-    return picked.transpose(1, 2).flatten(2, 3)
+def _hiding(look: Look, keys: int, like: Tensor) -> Tensor | None:
+    """[G, 1, 1, keys] bias by which a group does not see the padding among its units."""
+    if look.hidden is None:
+        return None
+    hidden = look.hidden.repeat_interleave(keys // look.hidden.shape[1], dim=1)[:, None, None]
+    return torch.zeros_like(hidden, dtype=like.dtype).masked_fill(hidden, float("-inf"))
+
+
+class LatentAttention(nn.Module):
+    """Latents ask, vectors answer: every latent attends to every vector (Perceiver)."""
+
+    def __init__(
+        self, width: int, heads: int, head_width: int, source: int, *, bias: bool = False
+    ) -> None:
+        super().__init__()
+        self.q = Linear(width, heads * head_width, bias=bias)
+        self.k = Linear(source, heads * head_width, bias=bias)
+        self.v = Linear(source, heads * head_width, bias=bias)
+        self.o = Linear(heads * head_width, width, bias=bias)
+        self.head_width = head_width
+
+    def forward(self, x: Tensor, *sources: Tensor) -> Tensor:
+        """x [N, L, width] over all sources [N, K, source] taken together -> [N, L, width]."""
+        # Sources are joined after their projection: heads are narrower than what they are made of.
+        key = torch.cat([self.k(part) for part in sources], dim=1)
+        value = torch.cat([self.v(part) for part in sources], dim=1)
+        split = (-1, self.head_width)
+        heads = (part.unflatten(-1, split).transpose(1, 2) for part in (self.q(x), key, value))
+        return self.o(attend(*heads).transpose(1, 2).flatten(2))
 
 
 def reach(positions: Tensor, extent: int, like: Tensor) -> Tensor | None:

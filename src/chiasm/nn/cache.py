@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from chiasm.nn.masks import Look, look
+from chiasm.nn.memory import Memory
 
 
 class Cache:
@@ -19,8 +19,7 @@ class Cache:
 
     keys[i], values[i]  [rows, kv_heads, capacity, head_width] of decoder block i
     lengths             [rows] tokens that each row holds; the next token goes there
-    memory[j]           keys and values of the pictures in cross block j, made once per picture
-    spans               [rows, 2] the pictures that the newest token of each row sees
+    pictures, clips     what its pictures and its videos are to cross blocks
 
     Raises ValueError when a row would outgrow its capacity.
     """
@@ -34,9 +33,7 @@ class Cache:
         self.kv_heads = kv_heads
         self._hold([torch.zeros(shape, **new) for _ in range(layers)])
         self.lengths = torch.zeros(rows, dtype=torch.long, device=like.device)
-        self.memory: list[tuple[Tensor, Tensor]] = []
-        self.spans = torch.zeros(rows, 2, dtype=torch.long, device=like.device)
-        self._look: tuple[int, Look | None] | None = None
+        self.pictures, self.clips = Memory(rows, like.device), Memory(rows, like.device)
 
     def _hold(self, store: list[Tensor]) -> None:
         """Take tensors as the store. Their views are made once: a pass asks for them in every block."""
@@ -75,32 +72,6 @@ class Cache:
         lines = heads.to(self.dtype).reshape(-1, heads.shape[-1])
         self._lines[layer].index_copy_(0, slots, lines)
 
-    def remember(
-        self, memory: list[tuple[Tensor, Tensor]], spans: Tensor
-    ) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
-        """Add new pictures behind the old ones and return all of them, with spans that count so.
-
-        spans [rows, T, 2] count from the first new picture; a token that sees none of the new ones goes
-        on seeing what its row's newest token saw.
-        """
-        old = self.memory[0][0].shape[0] if self.memory else 0
-        looking = (spans[..., 1] > spans[..., 0])[..., None]
-        spans = torch.where(looking, spans + old, self.spans[:, None])
-        if memory and self.memory:
-            pairs = zip(self.memory, memory, strict=True)
-            memory = [(torch.cat((k, nk)), torch.cat((v, nv))) for (k, v), (nk, nv) in pairs]
-        self.memory = memory or self.memory
-        self.spans = spans[:, -1]
-        self._look = None
-        return self.memory, spans
-
-    def look_on(self, tokens: int) -> Look | None:
-        """Who sees what when each row gains `tokens` and no picture; worked out once for a whole answer."""
-        if self._look is None or self._look[0] != tokens:
-            spans = self.spans[:, None].expand(-1, tokens, 2)
-            self._look = (tokens, look(spans.flatten(0, 1)) if self.memory else None)
-        return self._look[1]
-
     def advance(self, tokens: Tensor | int) -> None:
         """Count `tokens` more (one number, or one per row) as held."""
         self.lengths = self.lengths + tokens
@@ -108,22 +79,17 @@ class Cache:
     def keep(self, rows: Tensor) -> None:
         """Forget all rows but these, given as indices in the order that they shall stand in."""
         self._hold([store.index_select(0, rows) for store in self.store])
-        self.lengths, self.spans = self.lengths[rows], self.spans[rows]
-        self._look = None
+        self.lengths = self.lengths[rows]
+        self.pictures.keep(rows)
+        self.clips.keep(rows)
 
-    def rewind(self, length: int, pictures: int, span: tuple[int, int]) -> None:
-        """Forget what a single row holds behind its first `length` tokens, and all but `pictures` pictures.
-
-        `span` is what the last token that stays sees.
-        """
+    def rewind(self, length: int) -> None:
+        """Forget what a single row holds behind its first `length` tokens; `pictures` is rewound apart."""
         if len(self.lengths) != 1 or length > int(self.lengths):
             raise ValueError(
                 f"rows of {self.lengths.tolist()} tokens cannot be rewound to {length}"
             )
         self.lengths = torch.full_like(self.lengths, length)
-        self.memory = [(k[:pictures], v[:pictures]) for k, v in self.memory] if pictures else []
-        self.spans = self.spans.new_tensor([span])
-        self._look = None
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` tokens in each row; what is held stays."""

@@ -71,24 +71,42 @@ def causal_bias(queries: int, keys: int, like: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Look:
-    """Which tokens look at which pictures, for one forward pass.
+    """Which tokens look at which units (tiles of pictures, frames of videos), for one forward pass.
 
-    Only tokens that see a picture enter a cross block: the others' rows are never touched, which is
+    Only tokens that see something enter a cross block: the others' rows are never touched, which is
     why text without pictures stays bit-identical.
     """
 
     rows: Tensor
-    """[n] tokens (numbered through the flattened batch) that see at least one picture."""
+    """[n] tokens (numbered through the flattened batch) that see at least one unit."""
     groups: Groups
     """Those tokens, brought together by what they see."""
-    pictures: Tensor
-    """[G, K] which pictures each group sees; padding holds picture 0."""
+    units: Tensor
+    """[G, K] which units each group sees; padding holds some unit."""
     hidden: Tensor | None
-    """[G, K] True where `pictures` is padding; None when nothing is."""
+    """[G, K] True where `units` is padding; None when nothing is."""
+    thinking: Tensor | None = None
+    """[n, 1] 0 where a token looks but its cross's feed-forward says nothing; None when all think."""
+
+    def alone(self, held: int) -> bool:
+        """Whether group g sees unit g of the `held` ones, and it alone: nothing need be picked."""
+        # Groups stand in the order of what they see, so as many groups as units means one each.
+        return self.units.shape == (held, 1)
 
 
-def look(spans: Tensor) -> Look | None:
-    """Turn spans [n, 2] into a `Look`; None when no token sees a picture."""
+def pick(part: Tensor, units: Tensor) -> Tensor:
+    """Lay the units of each group end to end: [M, H, V, d], [G, K] -> [G, H, K * V, d]."""
+    picked = part.index_select(0, units.flatten()).unflatten(0, units.shape)
+    return picked.transpose(1, 2).flatten(2, 3)
+
+
+def look(spans: Tensor, starts: Tensor | None = None) -> Look | None:
+    """Turn spans [n, 2] over pictures into a `Look`; None when no token sees a picture.
+
+    starts  [P + 1] the first unit of each picture and the end of the last; one unit each when absent
+    """
+    if starts is not None:
+        spans = starts.to(spans.device)[spans]
     first, last = spans.unbind(-1)
     rows = (last > first).nonzero().squeeze(-1)
     if not len(rows):
@@ -97,7 +115,8 @@ def look(spans: Tensor) -> Look | None:
     groups = group(first * (int(last.max()) + 1) + last)
     begin, end = first[groups.firsts], last[groups.firsts]
     most = int((end - begin).max())
-    pictures = begin[:, None] + torch.arange(most, device=spans.device)
-    hidden = pictures >= end[:, None]
+    units = begin[:, None] + torch.arange(most, device=spans.device)
+    hidden = units >= end[:, None]
     padded = bool(hidden.any())
-    return Look(rows, groups, pictures.masked_fill(hidden, 0), hidden if padded else None)
+    units = torch.where(hidden, begin[:, None], units)
+    return Look(rows, groups, units, hidden if padded else None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -27,16 +29,28 @@ def quick_gelu(x: Tensor) -> Tensor:
     return x * torch.sigmoid(1.702 * x)
 
 
-ACTIVATIONS = {"quick_gelu": quick_gelu, "gelu": F.gelu}
+ACTIVATIONS = {
+    "quick_gelu": quick_gelu,
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),  # JAX's default: big_vision, SigLIP
+}
 
 
 class MLP(nn.Module):
-    """down(activation(up(x))) with biases (ViT, CLIP, and LLaVA's projector)."""
+    """down(activation(up(x))), with biases (ViT, CLIP, LLaVA's projector) or without (Flamingo)."""
 
-    def __init__(self, width: int, hidden: int, activation: str, out: int | None = None) -> None:
+    def __init__(
+        self,
+        width: int,
+        hidden: int,
+        activation: str,
+        out: int | None = None,
+        *,
+        bias: bool = True,
+    ) -> None:
         super().__init__()
-        self.up = Linear(width, hidden)
-        self.down = Linear(hidden, out or width)
+        self.up = Linear(width, hidden, bias=bias)
+        self.down = Linear(hidden, out or width, bias=bias)
         self.activation = ACTIVATIONS[activation]
 
     def forward(self, x: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from chiasm.base.device import pick_device, pick_dtype
 from chiasm.checkpoint.composed import load_model, part_home
 from chiasm.checkpoint.folder import Opened, open_decoder, open_vit
 from chiasm.checkpoint.weights import read_json
-from chiasm.inputs.image import Transform
+from chiasm.inputs.tiles import load_transform
 from chiasm.models import (
     CrossedConfig,
     Decoder,
@@ -89,7 +89,7 @@ def of_model(name: str, say: Say) -> Report:
     kind = read_json(home / "config.json").get("model_type") if home.is_dir() else None
     if str(kind).startswith("chiasm_"):
         loaded = load_model(home, pick_dtype("auto", pick_device()), say=say)
-        size = Transform.load(home).size
+        size = load_transform(home).size
         referred = loaded.config["parts"]  # their origins name a source already
         origins = {
             key: origin
@@ -180,7 +180,7 @@ def _source(part: str, origins: Mapping[str, str]) -> str:
 
 def sight(config: CrossedConfig | PrefixConfig, size: int) -> Sight:
     """Return what a picture of `size` pixels costs a model."""
-    vectors = config.projector.places(config.encoder.places(size))
+    vectors = config.projector.places(config.encoder.places(size), config.encoder.lead)
     text = config.decoder
     places = config.places(size)
     memory = places * text_bytes(text)
