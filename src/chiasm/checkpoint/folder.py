@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -81,17 +81,14 @@ def open_meta(
     params: Mapping[str, Any],
     tensors: StoredTensors,
     path: Path,
-    compat: Literal["meta", "hf"] = "meta",
 ) -> Opened[Any]:
     """Open what Meta publishes: params.json and tensors under its names, whatever files hold them.
 
     Cut tensors (consolidated.0N.pth) must have been put together along `families.meta.merge_dim`.
     The settings are a DecoderConfig or, for Llama 3.2 Vision, a CrossedConfig.
-
-    compat  as for `fused.open_fused`
     """
     shapes = {name: tensors.spec(name).shape for name in tensors}
-    config = meta.read_params(params, shapes, str(path / PARAMS), compat)
+    config = meta.read_params(params, shapes, str(path / PARAMS))
     return place(config, tensors, meta.table(config), path, described(path))
 
 

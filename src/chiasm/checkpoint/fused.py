@@ -52,31 +52,27 @@ Fused: TypeAlias = Crossed | Prefix
 FusedConfig: TypeAlias = CrossedConfig | PrefixConfig
 
 
-def open_fused(path: Path | str, compat: Compat = "meta") -> Opened[Any]:
+def open_fused(path: Path | str) -> Opened[Any]:
     """Open a MllamaForConditionalGeneration or LlavaForConditionalGeneration folder, or one of Meta's.
 
     The settings are a CrossedConfig, a PrefixConfig or, for a language model of Meta's, a DecoderConfig.
     Meta's tensors must lie in safetensors files; `folder.open_meta` takes those of other files.
 
-    compat  "hf" makes a Mllama compute what transformers computes, instead of what Meta's code does
-
     Raises CheckpointError for what is damaged, unknown or cannot be computed.
     """
     path = Path(path)
     if is_metas(path):
-        return open_meta(read_json(path / PARAMS), read_tensors(path), path, compat)
+        return open_meta(read_json(path / PARAMS), read_tensors(path), path)
     source = str(path / "config.json")
     values = read_json(path / "config.json")
     if Record(values, source).allow("model_type", "mllama", "llava") == "llava":
         tensors, settings = read_tensors(path), llava.read_config(values, source)
         return place(settings, tensors, llava.table(settings, tensors), path, described(path))
-    return _open_mllama(values, source, path, compat)
+    return _open_mllama(values, source, path)
 
 
-def _open_mllama(
-    values: Mapping[str, Any], source: str, path: Path, compat: Compat
-) -> Opened[CrossedConfig]:
-    config, tensors = mllama.read_config(values, source, compat), read_tensors(path)
+def _open_mllama(values: Mapping[str, Any], source: str, path: Path) -> Opened[CrossedConfig]:
+    config, tensors = mllama.read_config(values, source), read_tensors(path)
     opened = place(config, tensors, mllama.table(config, tensors), path, described(path))
     tables = [f"encoder.{name}.weight" for name in mllama.TABLES]
     if all(name in opened.tensors for name in tables) and mllama.are_grids(config, opened.tensors):
@@ -91,13 +87,18 @@ def load_fused(
 ) -> tuple[Fused, Provenance]:
     """Load a vision LLM, its weights as `dtype`; see `open_fused` for what can be read.
 
+    compat  "hf" makes a cross-attention model compute what transformers computes (docs/compat.md)
+
     Strict both ways: a missing, unknown or mis-shaped tensor is a CheckpointError that names it.
     """
-    opened = open_fused(path, compat)
-    if isinstance(opened.config, DecoderConfig):
+    opened = open_fused(path)
+    config = opened.config
+    if isinstance(config, DecoderConfig):
         raise CheckpointError(f"{path} is a language model without eyes.")
+    if isinstance(config, CrossedConfig):
+        config = config.model_copy(update={"compat": compat})
     with torch.device("meta"):
-        model = compose(opened.config)
+        model = compose(config)
     load_strict(model, opened.tensors, opened.provenance.tensors, dtype)
     return model, opened.provenance
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from chiasm.base.config import from_record
 from chiasm.base.errors import UserError
@@ -154,7 +154,6 @@ def read_params(
     values: Mapping[str, Any],
     shapes: Mapping[str, tuple[int, ...]],
     source: str,
-    compat: Literal["meta", "hf"] = "meta",
 ) -> DecoderConfig | CrossedConfig:
     """Return our settings for a params.json and the shapes of the tensors that lie beside it.
 
@@ -179,11 +178,11 @@ def read_params(
         "decoder": decoder,
         "encoder": eyes,
         "projector": {
-            "taps": taps_of(layers, eyes["depth"], compat),
+            "taps": taps_of(layers),
             **{"kind": "linear", "norm": False, "cls": True},
         },
         "crosses": record.whole("vision_num_cross_attention_layers"),
-        **{"extra_tokens": EXTRA_TOKENS, "compat": compat},
+        "extra_tokens": EXTRA_TOKENS,
     }
     return from_record(CrossedConfig, settings, source)
 

@@ -9,7 +9,7 @@ multi_modal_projector                        ◄─►  projector.map, its colum
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -156,14 +156,10 @@ def are_grids(config: CrossedConfig, tensors: Mapping[str, Tensor]) -> bool:
 # ---- settings ------------------------------------------------------------------------------------
 
 
-def read_config(
-    values: Mapping[str, Any], source: str, compat: Literal["meta", "hf"] = "meta"
-) -> CrossedConfig:
+def read_config(values: Mapping[str, Any], source: str) -> CrossedConfig:
     """Return our settings for a MllamaForConditionalGeneration's config.json, with tile tables by shape.
 
     What we cannot compute is a CheckpointError. Absent settings are those of transformers' MllamaConfig.
-
-    compat  "hf" reads the eyes one layer later, as transformers does from 4.56 on
     """
     record = Record(values, source)
     record.allow("model_type", "mllama")
@@ -179,10 +175,10 @@ def read_config(
         "decoder": decoder,
         "encoder": eyes,
         "projector": {
-            "taps": _read_taps(vision, eyes["width"], eyes["depth"], compat),
+            "taps": _read_taps(vision, eyes["width"], eyes["depth"]),
             **{"kind": "linear", "norm": False, "cls": True},
         },
-        **{"crosses": crosses, "extra_tokens": EXTRA_TOKENS, "compat": compat},
+        **{"crosses": crosses, "extra_tokens": EXTRA_TOKENS},
     }
     return from_record(CrossedConfig, settings, source)
 
@@ -242,7 +238,7 @@ def _read_eyes(vision: Record) -> dict[str, Any]:
     }
 
 
-def _read_taps(vision: Record, width: int, depth: int, compat: str) -> tuple[str, ...]:
+def _read_taps(vision: Record, width: int, depth: int) -> tuple[str, ...]:
     read = vision.numbers("intermediate_layers_indices", [3, 7, 15, 23, 30])
     if read != sorted(set(read)) or not all(0 <= layer < depth for layer in read):
         raise CheckpointError(
@@ -250,18 +246,12 @@ def _read_taps(vision: Record, width: int, depth: int, compat: str) -> tuple[str
             f"and stay below {depth}."
         )
     vision.allow("vision_output_dim", width * (1 + len(read)))
-    return taps_of(read, depth, compat)
+    return taps_of(read)
 
 
-def taps_of(layers: Iterable[int], depth: int, compat: str) -> tuple[str, ...]:
-    """Return the taps of a model whose code lists these layers of `depth` as read."""
-    return ("final", *(_inputs(depth, compat)[layer] for layer in layers))
-
-
-def _inputs(depth: int, compat: str) -> list[str]:
-    """Return, by layer, the tap that a model which lists it reads: what enters it, or what leaves it."""
-    taps = [f"block.{layer}" for layer in range(depth)]
-    return [*taps[1:], "last"] if compat == "hf" else taps
+def taps_of(layers: Iterable[int]) -> tuple[str, ...]:
+    """Return the taps of a model that lists these layers as read: Meta's code reads what enters them."""
+    return ("final", *(f"block.{layer}" for layer in layers))
 
 
 def write_config(
@@ -332,7 +322,7 @@ def layers_of_taps(config: CrossedConfig) -> list[int]:
     Settings that such a model has not are a UserError.
     """
     eyes, projector, decoder = eyes_of(config), config.projector, config.decoder
-    inputs = _inputs(eyes.depth, config.compat)
+    inputs = [f"block.{layer}" for layer in range(eyes.depth)]
     layers = [inputs.index(tap) if tap in inputs else -1 for tap in projector.taps[1:]]
     shape = (projector.kind, projector.norm, projector.cls, projector.squares)
     wanted = {
