@@ -1,6 +1,6 @@
 """Numbers in GGUF's formats: the bytes of ggml's own reference code, block for block.
 
-Goldens: goldens/make_ggml_blocks.py (the C sources, compiled without fused multiply-add).
+Goldens: formats/make_ggml_blocks.py (the C sources, compiled without fused multiply-add).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from chiasm.checkpoint.pack import PACKERS, pack
 from chiasm.checkpoint.quants import KINDS
 
-GOLDENS = load_file(Path(__file__).parent / "goldens" / "ggml_blocks.safetensors")
+GOLDENS = load_file(Path(__file__).parent / "formats" / "ggml_blocks.safetensors")
 X = GOLDENS.pop("x")
 BY_NAME = {kind.name: kind for kind in KINDS.values()}
 

@@ -1,6 +1,6 @@
 """Llama 3's words: ids equal Meta's own tokenizer and chat format, token for token.
 
-Goldens: goldens/make_llama3_words.py (llama-models 0.3.0).
+Goldens: formats/make_llama3_words.py (llama-models 0.3.0).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from chiasm.inputs.message import Message, Part, Text
 from chiasm.inputs.tokenizer import Tokenizer
 from chiasm.testing import toy_picture
 
-GOLDENS = json.loads((Path(__file__).parent / "goldens" / "llama3_words.json").read_text("utf-8"))
+GOLDENS = json.loads((Path(__file__).parent / "formats" / "llama3_words.json").read_text("utf-8"))
 IMAGE = 128256
 
 
