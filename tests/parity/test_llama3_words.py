@@ -61,14 +61,14 @@ def test_texts_give_meta_s_ids_and_come_back(tokenizer: Tokenizer) -> None:
 
 def test_conversations_give_meta_s_ids(folder: Path, tokenizer: Tokenizer) -> None:
     for chat in (LLAMA3, ChatFormat.load(folder)):
-        renderer = Renderer(tokenizer, chat, image_token=IMAGE, places=1)
+        renderer = Renderer(tokenizer, chat, image_token=IMAGE, places=lambda picture: 1)
         for said, ids in GOLDENS["conversations"]:
             messages = [Message(role, parts(content)) for role, content in said]
             assert renderer.prompt(messages).ids == ids, said
 
 
 def test_base_prompts_give_meta_s_ids(tokenizer: Tokenizer) -> None:
-    renderer = Renderer(tokenizer, LLAMA3, image_token=IMAGE, places=1)
+    renderer = Renderer(tokenizer, LLAMA3, image_token=IMAGE, places=lambda picture: 1)
     for said, ids in GOLDENS["continuations"]:
         laid = renderer.plain(parts(said))
         assert laid.ids == ids, said
@@ -76,7 +76,7 @@ def test_base_prompts_give_meta_s_ids(tokenizer: Tokenizer) -> None:
 
 
 def test_the_prompt_is_the_one_of_the_model_card(folder: Path, tokenizer: Tokenizer) -> None:
-    renderer = Renderer(tokenizer, LLAMA3, image_token=IMAGE, places=1)
+    renderer = Renderer(tokenizer, LLAMA3, image_token=IMAGE, places=lambda picture: 1)
     ids = renderer.prompt([Message("user", parts([None, "Question"]))]).ids
     library = Library.from_file(str(folder / "tokenizer.json"))
     assert library.decode(ids, skip_special_tokens=False) == (

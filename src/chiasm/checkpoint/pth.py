@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -184,13 +184,11 @@ def read_consolidated(
     return shards[0] if len(shards) == 1 else MergedShards(folder, shards, dim_of)
 
 
-def open_published(folder: Path | str, compat: Literal["meta", "hf"] = "meta") -> Opened[Any]:
+def open_published(folder: Path | str) -> Opened[Any]:
     """Open a model as Meta publishes it: params.json and consolidated.NN.pth; see `open_meta`.
 
     Nothing of it is kept in memory: `save_decoder`, `save_fused` and `write_shards` then take it tensor
     by tensor.
     """
     folder = Path(folder)
-    return open_meta(
-        read_json(folder / PARAMS), read_consolidated(folder, merge_dim), folder, compat
-    )
+    return open_meta(read_json(folder / PARAMS), read_consolidated(folder, merge_dim), folder)

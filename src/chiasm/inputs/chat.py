@@ -7,7 +7,8 @@
 
 Masks come from the pieces, never from searching text, and text is tokenised once: what stands
 between two control tokens is one string for the tokenizer, so the ids are those that the model was
-trained with (the same as tokenising what the model's jinja template writes).
+trained with (the same as tokenising what the model's jinja template writes). Llama 3's header ends
+before its text begins, also where a message begins with a newline, as in Meta's own code.
 
 A token that holds both the header's last newline and white space that begins an answer is not
 trained: when the model speaks, the header has been given and that token cannot come. It exists only
