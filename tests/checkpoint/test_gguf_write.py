@@ -166,6 +166,8 @@ def test_rows_that_are_no_whole_blocks_are_told_or_kept_as_fp16(tmp_path: Path) 
     kinds = save_gguf(opened(model), tmp_path / "a.gguf", "Q8_0")
     assert kinds["token_embd.weight"] == "F16" and kinds["blk.0.ffn_down.weight"] == "Q8_0"
     load_decoder(tmp_path / "a.gguf")
+    kinds = save_gguf(opened(decoder(width=288)), tmp_path / "a.gguf", "Q4_K")  # 288 = 9 * 32
+    assert kinds["token_embd.weight"] == "Q8_0"
     with pytest.raises(UserError, match="cannot be stored as Q8_0"):
         write_gguf(tmp_path / "b.gguf", {}, {"a": torch.ones(2, 40)}, {"a": "Q8_0"})
     with pytest.raises(UserError, match=r'"Q4_k" cannot be written.*Did you mean "Q4_K"'):

@@ -53,6 +53,16 @@ def test_a_base_model_ends_with_its_text_and_has_no_template(tmp_path: Path) -> 
     assert b'"eos_token": "<|end_of_text|>"' in files["tokenizer_config.json"]
 
 
+def test_the_picture_s_token_stands_behind_all_others_or_nowhere(tmp_path: Path) -> None:
+    path = written(tmp_path, text())
+    plain = Tokenizer(tokenizer_files(path)["tokenizer.json"].decode())
+    seeing = Tokenizer(tokenizer_files(path, vision=True)["tokenizer.json"].decode())
+    assert (plain.vocab_size, seeing.vocab_size) == (266 + 256, 266 + 257)
+    assert seeing.control("<|image|>") == 266 + 256
+    with pytest.raises(KeyError):
+        plain.control("<|image|>")
+
+
 BAD = {
     "empty": b"",
     "one line": line(b"a", 0),

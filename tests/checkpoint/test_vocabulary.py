@@ -49,6 +49,7 @@ def metadata(tokenizer: Tokenizer, **changes: Any) -> dict[str, Any]:
         "tokenizer.ggml.eos_token_id": 2,
         "tokenizer.ggml.unknown_token_id": 0,
         "tokenizer.ggml.padding_token_id": 2,
+        "tokenizer.ggml.add_bos_token": False,
         "tokenizer.chat_template": "{{ messages }}",
         "llama.context_length": 64,
     }
@@ -84,7 +85,7 @@ def test_transformers_reads_the_files(tmp_path: Path) -> None:
     [
         ({"pre": "qwen2"}, "kind"),
         ({"pre": ["smollm"]}, "kind"),
-        ({"pre": "llama-bpe", "bos_token_id": 5}, "bos token is no control token"),
+        ({"add_bos_token": True, "bos_token_id": 5}, "bos token is no control token"),
         ({"model": "llama"}, "kind"),
         ({"tokens": None}, "tokens are missing"),
         ({"tokens": ["a", "a"]}, "twice"),
@@ -108,6 +109,15 @@ def test_there_and_back_gives_the_same_metadata() -> None:
     del record["llama.context_length"]  # the model's, not the tokenizer's
     assert tokenizer_metadata(files, len(record["tokenizer.ggml.tokens"]), "toy") == record
     assert tokenizer_metadata({}, 3, "toy") == {}
+
+
+def test_a_text_begins_with_bos_for_others_when_the_file_says_so() -> None:
+    for told, begins in ((True, True), (False, False), (None, False)):
+        files = tokenizer_files(metadata(smollm(), add_bos_token=told), "toy")
+        ids = Tokenizer.from_str(files["tokenizer.json"].decode()).encode("the cat").ids
+        assert (ids[0] == 1) == begins
+        again = tokenizer_metadata(files, 400, "toy")
+        assert again["tokenizer.ggml.add_bos_token"] == begins
 
 
 def test_rows_without_a_token_are_unused() -> None:

@@ -105,10 +105,6 @@ def test_control_tokens_stand_where_the_weights_have_them(
     }
     assert {name: tokenizer.control(name) for name in expected} == expected
     assert tokenizer.vocab_size == 128257
-    text_only = Tokenizer(tokenizer_files(model)["tokenizer.json"].decode())
-    assert text_only.vocab_size == 128256
-    with pytest.raises(KeyError):
-        text_only.control("<|image|>")
 
 
 def test_transformers_reads_the_files(folder: Path) -> None:

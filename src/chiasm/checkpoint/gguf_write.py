@@ -179,7 +179,7 @@ def save_gguf(
     """Write a language model as llama.cpp reads it, and return tensor -> format.
 
     opened  from `open_decoder`, or settings with a model's `state_dict()`
-    kind    of all matrices; vectors stay F32, and so do matrices whose rows are no whole blocks F16
+    kind    of all matrices; vectors are F32, matrices whose rows are no whole blocks Q8_0 or F16
     files   the folder's companions: tokenizer.json and, beside it, what names the special tokens
 
     What llama.cpp's file cannot say about the model is a CheckpointError.
@@ -208,7 +208,7 @@ def save_gguf(
 def _kind_of(spec: Spec, kind: str) -> str:
     if len(spec.shape) == 1:
         return "F32"
-    return "F16" if spec.shape[-1] % _BY_NAME[kind][1].block else kind
+    return next(k for k in (kind, "Q8_0", "F16") if spec.shape[-1] % _BY_NAME[k][1].block == 0)
 
 
 class _WithFactors(LazyTensors):

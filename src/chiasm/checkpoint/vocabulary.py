@@ -35,7 +35,9 @@ def tokenizer_files(metadata: Mapping[str, Any], source: str) -> dict[str, bytes
         roles[name] = number
     splitting = metadata["tokenizer.ggml.pre"]
     begin = None
-    if splitting == "llama-bpe" and "bos_token" in roles:  # llama.cpp puts it before every text
+    # llama.cpp puts it before every text, unless the file says otherwise.
+    wanted = metadata.get("tokenizer.ggml.add_bos_token", splitting == "llama-bpe")
+    if wanted is True and "bos_token" in roles:
         begin = tokens[roles["bos_token"]]
         if begin not in controls or set(begin) & set(" :$"):
             raise CheckpointError(f"{source}: the bos token is no control token.")
@@ -122,6 +124,7 @@ def tokenizer_metadata(files: Mapping[str, bytes], vocab: int, source: str) -> d
         "tokenizer.ggml.tokens": [*tokens, *(f"[PAD{i}]" for i in spare)],
         "tokenizer.ggml.token_type": [*types, *(_UNUSED for _ in spare)],
         "tokenizer.ggml.merges": [m if isinstance(m, str) else " ".join(m) for m in merges],
+        "tokenizer.ggml.add_bos_token": record["post_processor"] is not None,
     }
     return found | _roles(files, numbers, source)
 
