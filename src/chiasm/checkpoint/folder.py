@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from chiasm.base.config import Settings, as_record, from_record
 from chiasm.base.errors import UserError
 from chiasm.base.files import atomic_directory, write_atomic
+from chiasm.checkpoint import gguf_rope
 from chiasm.checkpoint.card import NAME as CARD
 from chiasm.checkpoint.card import described, write_card
 from chiasm.checkpoint.families import llama, meta
@@ -122,6 +123,11 @@ def place_gguf(stored: Gguf) -> Opened[DecoderConfig]:
     shapes = {name: place.shape for name, place in stored.stored.items()}
     config = llama.read_gguf_config(stored.metadata, shapes, str(stored.path))
     table = llama.gguf_table(config.tied)
+    if gguf_rope.NAME in stored:
+        config = gguf_rope.scaled_as_stored(config, stored[gguf_rope.NAME], str(stored.path))
+        table = dataclasses.replace(
+            table, left_out={gguf_rope.NAME: "computed from the settings it agrees with"}
+        )
     return place(config, stored, table, stored.path, stored.path.name)
 
 
