@@ -30,6 +30,7 @@ from chiasm.checkpoint.weights import (
     load_strict,
     read_json,
     read_tensors,
+    spec_of,
 )
 from chiasm.models.changes import Changes, change, changes_of
 from chiasm.models.decoder import Decoder, DecoderConfig
@@ -194,13 +195,14 @@ def load_vit(path: Path | str, dtype: torch.dtype = torch.float32) -> tuple[ViT,
 
 
 def save_decoder(
-    model: Decoder,
+    model: Decoder | Opened[DecoderConfig],
     path: Path | str,
     files: Mapping[str, bytes] | None = None,
     replace: bool = False,
 ) -> None:
     """Write a LlamaForCausalLM folder, tensor for tensor, at once or not at all.
 
+    model  a built one, or one on disk, whose tensors are then read one at a time
     files  companions such as tokenizer.json; the special tokens' numbers for config.json are taken
            from a generation_config.json among them
 
@@ -209,9 +211,13 @@ def save_decoder(
     """
     files = files or {}
     ids = json.loads(files.get("generation_config.json", b"{}"))
-    config = llama.write_config(model.config, dtype_of(model), ids)
+    if isinstance(model, Opened):
+        tensors, changes = model.tensors, model.changes
+        dtype = spec_of(tensors, "embed.weight").dtype
+    else:
+        tensors, changes, dtype = model.state_dict(), changes_of(model), dtype_of(model)
+    config = llama.write_config(model.config, dtype, ids)
     names = llama.table(model.config.tied)
-    changes = changes_of(model)
     if changes.lora:
         raise UserError(
             "A language model's folder holds no adapters: merge them before it is saved."
@@ -219,7 +225,7 @@ def save_decoder(
     if changes.quantised:
         config = {**config, "quantization_config": {"quant_method": OURS, **as_record(changes)}}
         names = names.with_integers()
-    write_folder(path, config, names.pack(model.state_dict()), files, replace)
+    write_folder(path, config, names.pack(tensors), files, replace)
 
 
 def save_vit(
