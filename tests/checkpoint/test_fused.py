@@ -39,6 +39,7 @@ from chiasm.models import (
     ViTConfig,
     compose,
 )
+from chiasm.models.compat import answer_as
 from chiasm.testing import open_gates
 
 FILE = "model.safetensors"
@@ -243,7 +244,8 @@ def test_compat_hf_reads_what_transformers_reads(
     folders: tuple[Path, Golden, Golden], tmp_path: Path
 ) -> None:
     home, metas, hubs = folders
-    model = load_fused(home / "hub", compat="hf")[0].eval()
+    model = load_fused(home / "hub")[0].eval()
+    answer_as(model, "hf")
     taps, width = model.taps, model.config.encoder.width
     for case in (case for case in hubs.parts if case.startswith("ratio_")):
         asked, wanted = metas.part(case), hubs.part(case)["vision"]
