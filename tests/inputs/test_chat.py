@@ -19,9 +19,11 @@ from tests.inputs.toys import (
 )
 
 from chiasm.base.errors import UserError
+from chiasm.checkpoint.bpe import build, byte_letters
 from chiasm.inputs import Message, Picture, Rendered, Renderer, Sample, Text
 from chiasm.inputs.chat import Attend
 from chiasm.inputs.chat_format import LLAMA3, DefaultSystem, recognise
+from chiasm.inputs.tokenizer import Tokenizer
 
 IMAGE = 900
 TEMPLATES = {
@@ -295,8 +297,11 @@ def test_neighbouring_texts_are_one_text() -> None:
 
 def test_llama3_s_header_does_not_melt_into_a_message_that_begins_with_a_newline() -> None:
     """Meta's code makes tokens of both apart; a template that strips messages never shows it."""
-    chat = Renderer(toy_tokenizer(LLAMA3_CONTROLS), LLAMA3, IMAGE, lambda picture: 1)
-    tokenizer = chat.tokenizer
+    letters = [*byte_letters().values(), "ĊĊ", "ĊĊĊ"]
+    vocabulary = {letter: i for i, letter in enumerate(letters)}
+    merges = [("Ċ", "Ċ"), ("ĊĊ", "Ċ")]
+    tokenizer = Tokenizer(build(vocabulary, merges, "llama-bpe", LLAMA3_CONTROLS))
+    chat = Renderer(tokenizer, LLAMA3, IMAGE, lambda picture: 1)
     begin, start, end, over = map(tokenizer.control, LLAMA3_CONTROLS)
     two, one = tokenizer.encode("\n\n"), tokenizer.encode("\nHi")
     assert tokenizer.encode("\n\n\nHi") != two + one  # there is something to melt
