@@ -49,8 +49,8 @@ COMPANIONS = (
     "generation_config.json",
 )
 """Files that stand beside the weights in a model folder."""
-OURS = "chiasm"
-"""The quant_method of folders with our integers."""
+QUANTISED, OURS = "quantization_config", "chiasm"
+"""Where config.json says that weights are integers, and by whose quant_method."""
 COMPANION_BYTES = 64 << 20
 """A companion larger than this is refused; the largest tokenizers have some 30 MB."""
 
@@ -78,7 +78,10 @@ def open_decoder(path: Path | str) -> Opened[DecoderConfig]:
             raise CheckpointError(f"{path} is a vision LLM, not a language model alone.")
         return opened
     record, source = read_json(path / "config.json"), str(path / "config.json")
-    config, changes = llama.read_config(record, source), _read_changes(record, source)
+    changes = Changes()
+    if _is_ours(record.get(QUANTISED)):
+        changes = _read_changes(record.pop(QUANTISED), source)
+    config = llama.read_config(record, source)
     table = llama.table(config.tied)
     table = table.with_integers() if changes.quantised else table
     opened = place(config, read_tensors(path), table, path, described(path))
@@ -105,18 +108,17 @@ def open_meta(
     return place(config, tensors, meta.table(config), path, described(path))
 
 
+def _is_ours(record: Any) -> bool:
+    """Whether a quantization_config is one that `save_decoder` writes; others are not ours to read."""
+    return isinstance(record, Mapping) and record.get("quant_method") == OURS
+
+
 def _read_changes(record: Mapping[str, Any], source: str) -> Changes:
-    """Read what `save_decoder` wrote of a quantised model; others' integers are not ours to read."""
-    found = record.get("quantization_config")
-    if found is None:
-        return Changes()
-    if not isinstance(found, Mapping) or found.get("quant_method") != OURS:
-        raise CheckpointError(
-            f"{source} says that its weights are quantised, not by Chiasm: take the model's folder from "
-            "before that, and quantise it by chiasm convert."
-        )
-    rest = {key: value for key, value in found.items() if key != "quant_method"}
-    return from_record(Changes, rest, f"{source}, quantization_config")
+    rest = {key: value for key, value in record.items() if key != "quant_method"}
+    changes = from_record(Changes, rest, f"{source}, {QUANTISED}")
+    if changes.lora:
+        raise CheckpointError(f"{source}: a language model's folder holds no adapters.")
+    return changes
 
 
 def place_gguf(stored: Gguf) -> Opened[DecoderConfig]:
@@ -223,7 +225,7 @@ def save_decoder(
             "A language model's folder holds no adapters: merge them before it is saved."
         )
     if changes.quantised:
-        config = {**config, "quantization_config": {"quant_method": OURS, **as_record(changes)}}
+        config = {**config, QUANTISED: {"quant_method": OURS, **as_record(changes)}}
         names = names.with_integers()
     write_folder(path, config, names.pack(tensors), files, replace)
 
