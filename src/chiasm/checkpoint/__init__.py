@@ -2,7 +2,7 @@
 
     package ─ pip ─┐  builtin       names × families/                  Decoder
     hub ───────────┼─ convert ─►  one table per family,  ◄── folder ─►  ViT
-    GGUF, ONNX ────┘               read both ways                      Crossed, Prefix ◄─ composed
+    GGUF, ONNX ────┘               read both ways        ◄── fused ──►  Crossed, Prefix ◄─ composed
                                          │
     safetensors ◄────── weights ─────────┘        card ── where a folder came from
     runs/…/checkpoints ◄── state: a run's whole state, whole or not there

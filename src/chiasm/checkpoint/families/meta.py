@@ -21,7 +21,6 @@ from chiasm.checkpoint.families.mllama import EXTRA_TOKENS, TABLES, eyes_of, lay
 from chiasm.checkpoint.families.settings import Record
 from chiasm.checkpoint.names import NameTable
 from chiasm.checkpoint.weights import CheckpointError
-from chiasm.models import RopeScaling
 from chiasm.models.crossed import CrossedConfig
 from chiasm.models.decoder import DecoderConfig
 from chiasm.models.tiled import TiledViTConfig
