@@ -98,6 +98,78 @@ def test_placed_tensors_are_read_when_asked_for_and_can_be_changed() -> None:
     assert torch.equal(placed["ours"], torch.full((3,), 2.0))
 
 
+FUSED = NameTable(
+    {
+        "layers.*.qkv": "blocks.*.q + blocks.*.k + blocks.*.v",
+        "cls_token": "eyes.cls",
+        "head": "head",
+        "scale": "scale",
+    },
+    left_out={"buffer": "is computed"},
+    ones={"eyes.cls": 2, "scale": 1},
+)
+
+
+@given(st.integers(0, 30), st.integers(1, 4), st.integers(1, 5))
+def test_a_fused_tensor_is_cut_and_joined(layer: int, height: int, width: int) -> None:
+    stored = {f"layers.{layer}.qkv": torch.randn(3 * height, width), "scale": torch.ones(1)}
+    stored["cls_token"] = torch.randn(1, 1, width)
+    found = FUSED.match(stored, "file")
+    ours = Placed(stored, found.places, FUSED.unpack)
+    assert set(ours) == {*(f"blocks.{layer}.{part}" for part in "qkv"), "eyes.cls", "scale"}
+    assert torch.equal(
+        ours[f"blocks.{layer}.k"], stored[f"layers.{layer}.qkv"][height : 2 * height]
+    )
+    assert torch.equal(ours["eyes.cls"], stored["cls_token"][0, 0]) and ours["scale"].shape == ()
+    packed = FUSED.pack(
+        {name: ours[name] for name in reversed(list(ours))}
+    )  # in whatever order they come
+    assert packed.keys() == stored.keys()
+    assert all(torch.equal(packed[name], stored[name]) for name in stored)
+
+
+@pytest.mark.parametrize(
+    ("name", "ours", "shape", "words"),
+    [
+        ("layers.4.qkv", "blocks.4.q", (5, 2), r"\[5, 2\], not 3 parts"),
+        ("layers.4.qkv", "blocks.4.q", (), r"\[\], not 3 parts"),
+        ("cls_token", "eyes.cls", (1, 2, 3), r"\[1, 2, 3\], which should begin with \[1, 1\]"),
+        ("cls_token", "eyes.cls", (1,), r"\[1\], which should begin with \[1, 1\]"),
+    ],
+)
+def test_a_stored_shape_that_cannot_be_ours_is_named(
+    name: str, ours: str, shape: tuple[int, ...], words: str
+) -> None:
+    with pytest.raises(CheckpointError, match=f'"{name}" has shape {words}'):
+        FUSED.unpack(ours, torch.zeros(shape))
+
+
+def test_a_part_of_a_table_leaves_the_rest_out() -> None:
+    part = FUSED.part(
+        "eyes.", {"head": "is not looked at", "blocks.": "is another's", "scale": "s"}
+    )
+    assert part.rows == {"cls_token": "cls"}
+    found = part.match(["cls_token", "layers.2.qkv", "buffer", "head"], "file")
+    assert found.places == {"cls": "cls_token"}
+    assert found.left_out == {
+        "layers.2.qkv": "is another's",
+        "buffer": "is computed",
+        "head": "is not looked at",
+    }
+    assert torch.equal(part.unpack("cls", torch.ones(1, 1, 2)), torch.ones(2))
+    whole = FUSED.part("", {})
+    assert whole.rows == FUSED.rows and whole.theirs("blocks.3.v") == "layers.3.qkv"
+
+
+def test_a_fused_row_is_refused_where_a_plain_one_would_be() -> None:
+    with pytest.raises(ValueError, match="two names to one place"):
+        NameTable({"a": "x + y", "b": "y"})
+    with pytest.raises(ValueError, match="numbers of"):
+        NameTable({"a.*": "x.* + y"})
+    with pytest.raises(CheckpointError, match="for one place"):
+        FUSED.match(["layers.1.qkv", "layers.1.qkv"], "file")
+
+
 # ---- rows with numbers, rows for several tensors, changes ----------------------------------------
 
 JOINED = NameTable(

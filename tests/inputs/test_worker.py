@@ -18,9 +18,10 @@ import pytest
 from PIL import Image
 from tests.inputs.toys import RGB, mosaic, png, saved
 
+from chiasm.base import worker
 from chiasm.base.errors import UserError
-from chiasm.inputs import ImageDecoder, Limits, MediaError, worker
-from chiasm.inputs.worker import Worker, WorkerStopped
+from chiasm.base.worker import Worker, WorkerStopped
+from chiasm.inputs import ImageDecoder, Limits, MediaError
 
 PNG = png(mosaic(), 8, RGB)
 

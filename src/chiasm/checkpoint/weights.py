@@ -183,7 +183,7 @@ def read_tensors(path: Path | str) -> TensorFiles:
         return TensorFiles(path, _read_index(path, index))
     if not single.exists():
         raise CheckpointError(f"{path} holds no model.safetensors (nor {index.name}).")
-    return TensorFiles(_confined(path, single.name))
+    return TensorFiles(confined(path, single.name))
 
 
 def _read_index(folder: Path, index: Path) -> dict[str, Path]:
@@ -197,12 +197,12 @@ def _read_index(folder: Path, index: Path) -> dict[str, Path]:
             raise CheckpointError(
                 f'{index} sends tensor "{name}" to {file!r}, not to a .safetensors file.'
             )
-    confined = {file: _confined(folder, file) for file in sorted(set(places.values()))}
-    return {name: confined[file] for name, file in places.items()}
+    files = {file: confined(folder, file) for file in sorted(set(places.values()))}
+    return {name: files[file] for name, file in places.items()}
 
 
-def _confined(folder: Path, name: str) -> Path:
-    """Return folder/name, refusing whatever leads out of the folder."""
+def confined(folder: Path, name: str) -> Path:
+    """Return folder/name; what leads out of the folder is a CheckpointError."""
     file = folder / name
     if Path(name).name != name or "\\" in name or "\0" in name:
         raise CheckpointError(

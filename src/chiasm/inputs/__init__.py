@@ -4,7 +4,7 @@
                                  │        ├ chat_format.py (checked by template.py)              │
                                  │        └ tokenizer.py                                         │
                                  └─ Picture ── media.py ──▶ uint8 RGB ── image.py ──▶ tiles ─────┤
-                                               └ decoding.py, in worker.py    └ tiles.py         │
+                                               └ base/worker.py: a child      └ tiles.py         │
                                                    processor.py holds all of it;     batch.py ◀──┘
 
 What may enter: `base`. What never happens here: text that becomes a control token, a mask found by

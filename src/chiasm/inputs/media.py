@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chiasm.base.errors import UserError
-from chiasm.inputs.worker import Worker, WorkerLate, WorkerStopped
+from chiasm.base.worker import Worker, WorkerLate, WorkerStopped
 
 _CHILD = "chiasm.inputs.decoding"
 

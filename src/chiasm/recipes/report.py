@@ -16,6 +16,7 @@ from torch import nn
 
 from chiasm.base.device import pick_device, pick_dtype
 from chiasm.checkpoint.composed import load_model, part_home
+from chiasm.checkpoint.families.eyes import KINDS
 from chiasm.checkpoint.folder import Opened, open_decoder, open_vit
 from chiasm.checkpoint.weights import read_json
 from chiasm.inputs.tiles import AnyTransform, load_transform
@@ -101,7 +102,7 @@ def of_model(name: str, say: Say) -> Report:
             for key, origin in loaded.provenance.tensors.items()
         }
         return _composed(name, loaded.model, transform, origins, None)
-    if str(kind).startswith("clip"):
+    if kind in KINDS:
         eyes = open_vit(home)
         return _part(name, "vit", eyes, _built(ViT, eyes.config))
     words = open_decoder(home)
