@@ -2,8 +2,8 @@
 
     package ─ pip ─┐  builtin       names × families/                  Decoder
     hub ───────────┼─ convert ─►  one table per family,  ◄── folder ─►  ViT
-    GGUF, ONNX ────┤               read both ways                      Crossed, Prefix ◄─ composed
-    pth ───────────┘                     │
+    GGUF, ONNX ────┤               read both ways        ◄── towers ─►  DualEncoder, Classifier
+    pth ───────────┘                     │                             Crossed, Prefix ◄─ composed
     safetensors ◄── weights, shards ─────┤        card ── where a folder came from
     GGUF ◄───────── gguf_write ──────────┘        bpe ◄── vocabulary (GGUF), tiktoken (Meta)
     runs/…/checkpoints ◄── state: a run's whole state, whole or not there
@@ -34,6 +34,14 @@ if TYPE_CHECKING:
     from chiasm.checkpoint.gguf_write import save_gguf, write_gguf
     from chiasm.checkpoint.pth import MergedShards, open_published, read_consolidated, read_pth
     from chiasm.checkpoint.shards import write_shards, write_tensors
+    from chiasm.checkpoint.towers import (
+        load_classifier,
+        load_dual,
+        load_image_tower,
+        save_classifier,
+        save_dual,
+        save_image_tower,
+    )
     from chiasm.checkpoint.weights import (
         CheckpointError,
         Provenance,
@@ -49,6 +57,13 @@ _HOMES = {
         ("load_decoder", "load_vit", "read_companions", "save_decoder", "save_vit"), "folder"
     ),
     **dict.fromkeys(("load_fused", "open_fused", "save_fused"), "fused"),
+    **dict.fromkeys(
+        (
+            *("load_classifier", "load_dual", "load_image_tower"),
+            *("save_classifier", "save_dual", "save_image_tower"),
+        ),
+        "towers",
+    ),
     # tensors by file
     "read_gguf": "gguf",
     **dict.fromkeys(("save_gguf", "write_gguf"), "gguf_write"),
@@ -62,8 +77,11 @@ __all__ = [
     "Loaded",
     "MergedShards",
     "Provenance",
+    "load_classifier",
     "load_decoder",
+    "load_dual",
     "load_fused",
+    "load_image_tower",
     "load_model",
     "load_strict",
     "load_vit",
@@ -76,9 +94,12 @@ __all__ = [
     "read_gguf",
     "read_pth",
     "read_tensors",
+    "save_classifier",
     "save_decoder",
+    "save_dual",
     "save_fused",
     "save_gguf",
+    "save_image_tower",
     "save_model",
     "save_vit",
     "write_gguf",
