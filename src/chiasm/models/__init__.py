@@ -4,6 +4,8 @@
 
     Decoder   a plain language model                        tokens ─► blocks ─► features
     ViT       eyes; every layer can be read (taps)          pixels ─► blocks ─► taps
+    Classifier    ViT + one logit per class                 pixels ─► ViT ─► CLS ─► logits
+    DualEncoder   CLIP, SigLIP: ViT beside a text tower     pixels ─► vector ─► cosine ◄─ vector ◄─ tokens
     Crossed   Decoder + ViT, cross-attention between        tokens ─► block ─► cross ─► block ─► …
               the decoder's blocks                                              ▲ taps ─► projector
     Prefix    Decoder + ViT, pictures as tokens             [picture vectors, tokens] ─► blocks ─► …
@@ -11,6 +13,15 @@
 May enter: how blocks are put together, sizes of known models. Must stay outside: training, text, files.
 """
 
+from chiasm.models.classifier import Classifier, ClassifierConfig
+from chiasm.models.clip import (
+    DualConfig,
+    DualEncoder,
+    ImageTower,
+    ImageTowerConfig,
+    TextTower,
+    TextTowerConfig,
+)
 from chiasm.models.crossed import Crossed, CrossedConfig, fusion_schedule
 from chiasm.models.decoder import Decoder, DecoderConfig
 from chiasm.models.prefix import Prefix, PrefixConfig
@@ -19,14 +30,22 @@ from chiasm.models.sight import see
 from chiasm.models.vit import ViT, ViTConfig
 
 __all__ = [
+    "Classifier",
+    "ClassifierConfig",
     "Crossed",
     "CrossedConfig",
     "Decoder",
     "DecoderConfig",
+    "DualConfig",
+    "DualEncoder",
+    "ImageTower",
+    "ImageTowerConfig",
     "Prefix",
     "PrefixConfig",
     "Projector",
     "ProjectorConfig",
+    "TextTower",
+    "TextTowerConfig",
     "ViT",
     "ViTConfig",
     "compose",

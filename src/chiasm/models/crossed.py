@@ -85,7 +85,7 @@ class Crossed(nn.Module):
         d = c.decoder
         self.decoder = Decoder(d) if decoder is None else decoder
         self.encoder = eyes(c.encoder) if encoder is None else encoder
-        self.projector = Projector(c.projector, c.encoder.width, d.width)
+        self.projector = Projector(c.projector, c.encoder.width, d.width, c.encoder.lead)
         self.schedule = fusion_schedule(d.depth, c.crosses)
         sizes = (d.width, d.heads, d.kv_heads, d.head_width, d.hidden, d.norm_eps)
         self.crosses = nn.ModuleList(GatedCrossBlock(*sizes) for _ in self.schedule)

@@ -46,7 +46,7 @@ class PrefixConfig(Settings):
 
     def places(self, image_size: int | None = None) -> int:
         """Tokens that a picture takes in the text."""
-        return self.projector.places(self.encoder.places(image_size))
+        return self.projector.places(self.encoder.places(image_size), self.encoder.lead)
 
 
 class Prefix(nn.Module):
@@ -60,7 +60,7 @@ class Prefix(nn.Module):
         self.config = c = config
         self.decoder = Decoder(c.decoder) if decoder is None else decoder
         self.encoder = eyes(c.encoder) if encoder is None else encoder
-        self.projector = Projector(c.projector, c.encoder.width, c.decoder.width)
+        self.projector = Projector(c.projector, c.encoder.width, c.decoder.width, c.encoder.lead)
         self.extra = nn.Embedding(c.extra_tokens, c.decoder.width)
         nn.init.normal_(self.extra.weight, std=c.decoder.width**-0.5)
 

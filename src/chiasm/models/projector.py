@@ -21,22 +21,24 @@ class ProjectorConfig(Settings):
     norm: bool = True
     """Normalise each tap before projecting: raw layers of CLIP have a few channels of huge size."""
     cls: bool = True
-    """Keep the CLS vector beside the patches."""
+    """Keep the CLS vector beside the patches, where the encoder has one."""
     squares: int = 1
     """Merge squares x squares neighbouring patches into one vector, channels side by side."""
 
-    def places(self, encoded: int) -> int:
-        """How many vectors leave when `encoded` (CLS included) enter."""
-        return (encoded - 1) // self.squares**2 + (1 if self.cls else 0)
+    def places(self, encoded: int, lead: int = 1) -> int:
+        """How many vectors leave when `encoded` enter, `lead` of them (CLS) before the patches."""
+        return (encoded - lead) // self.squares**2 + (lead if self.cls else 0)
 
 
 class Projector(nn.Module):
     """Taps of the encoder, side by side [N, V, taps * width] -> [N, V', out] for the language model."""
 
-    def __init__(self, config: ProjectorConfig, width: int, out: int) -> None:
+    def __init__(self, config: ProjectorConfig, width: int, out: int, lead: int = 1) -> None:
+        """lead: how many vectors (CLS) stand before the patches."""
         super().__init__()
         self.config = config
         self.width = width
+        self.lead = lead
         merged = width * len(config.taps) * config.squares**2
         self.norms = nn.ModuleList(LayerNorm(width, 1e-5) for _ in config.taps if config.norm)
         self.map = Linear(merged, out) if config.kind == "linear" else MLP(merged, out, "gelu", out)
@@ -46,7 +48,7 @@ class Projector(nn.Module):
             taps = x.split(self.width, dim=-1)
             x = torch.cat([norm(tap) for norm, tap in zip(self.norms, taps, strict=True)], dim=-1)
         if not self.config.cls:
-            x = x[:, 1:]
+            x = x[:, self.lead :]
         if self.config.squares > 1:
             x = merge_squares(x, self.config.squares)
         return self.map(x)

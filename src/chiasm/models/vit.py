@@ -1,4 +1,10 @@
-"""The eyes: a vision transformer in CLIP's shape, whose every layer can be read."""
+"""The eyes: a vision transformer whose every layer can be read. Settings make it one of three:
+
+           lead     patch bias   pre-norm   activation        norm_eps
+CLIP       CLS      no           yes        quick_gelu, gelu  1e-5
+SigLIP     none     yes          no         gelu_tanh         1e-6
+plain ViT  CLS      yes          no         gelu              1e-6
+"""
 
 from __future__ import annotations
 
@@ -27,27 +33,44 @@ class ViTConfig(Settings):
     """Attention heads of a block."""
     hidden: int
     """Inner width of the feed-forward network."""
-    activation: Literal["quick_gelu", "gelu"] = "quick_gelu"
-    """OpenAI's CLIP was trained with quick_gelu, most others with gelu."""
+    activation: Literal["quick_gelu", "gelu", "gelu_tanh"] = "quick_gelu"
+    """OpenAI's CLIP was trained with quick_gelu, SigLIP with gelu_tanh, most others with gelu."""
     norm_eps: float = 1e-5
     """Added to the variance in every LayerNorm."""
+    kind: Literal["vit"] = "vit"
+    """Which encoder this is."""
+    cls: bool = True
+    """A learned vector (CLS) before the patches."""
+    pre_norm: bool = True
+    """A LayerNorm before the first block."""
+    patch_bias: bool = False
+    """A bias on the projection of patches."""
+
+    @property
+    def lead(self) -> int:
+        """How many vectors stand before the grid of patches: CLS, or none."""
+        return int(self.cls)
 
     def places(self, image_size: int | None = None) -> int:
-        """Vectors that a square picture becomes, the CLS vector included."""
-        return 1 + ((image_size or self.image_size) // self.patch) ** 2
+        """Vectors that a square picture becomes, CLS included."""
+        return self.lead + ((image_size or self.image_size) // self.patch) ** 2
 
 
 class ViT(nn.Module):
-    """Pixels to one vector per patch, after a CLS vector (Dosovitskiy et al. 2020; Radford et al. 2021)."""
+    """Pixels to one vector per patch, after CLS where there is one.
+
+    Dosovitskiy et al. 2020; Radford et al. 2021 (CLIP); Zhai et al. 2023 (SigLIP).
+    """
 
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
         self.config = c = config
-        self.patches = Patches(c.width, c.patch)
-        self.cls = nn.Parameter(torch.randn(c.width) * c.width**-0.5)
+        self.patches = Patches(c.width, c.patch, bias=c.patch_bias)
+        cls = nn.Parameter(torch.randn(c.width) * c.width**-0.5) if c.cls else None
+        self.register_parameter("cls", cls)
         self.position = nn.Embedding(c.places(), c.width)
         nn.init.normal_(self.position.weight, std=c.width**-0.5)
-        self.pre_norm = LayerNorm(c.width, c.norm_eps)
+        self.register_module("pre_norm", LayerNorm(c.width, c.norm_eps) if c.pre_norm else None)
         sizes = (c.width, c.heads, c.hidden, c.activation, c.norm_eps)
         self.blocks = nn.ModuleList(VisionBlock(*sizes) for _ in range(c.depth))
         self.post_norm = LayerNorm(c.width, c.norm_eps)
@@ -55,15 +78,15 @@ class ViT(nn.Module):
     def forward(
         self, pixels: Tensor, taps: Sequence[str] = ("final",), grids: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Return the named layers of pixels [N, 3, H, W], each [N, 1 + patches, width].
+        """Return the named layers of tiles [M, 3, H, W], each [M, lead + patches, width].
 
-        "block.i"  what enters block i (0-based); "block.0" is the embedding after pre_norm
+        "block.i"  what enters block i (0-based); "block.0" is the embedding, after pre_norm if any
         "last"     what leaves the last block
         "final"    the same after post_norm
 
-        To these eyes every tile is a picture of its own, whatever `grids` says.
-        The pixels' type is the type of all that is computed. Blocks above the highest tap do not run.
-        Raises ValueError for an unknown tap.
+        `grids` tells which tiles make a picture; to these eyes every tile is a picture of its own, and
+        H and W may be any multiples of the patch. The pixels' type is the type of all that is computed.
+        Blocks above the highest tap do not run. Raises ValueError for an unknown tap.
         """
         depth = len(self.blocks)
         level = {f"block.{i}": i for i in range(depth)} | {"last": depth, "final": depth}
@@ -82,9 +105,11 @@ class ViT(nn.Module):
         return {tap: read[tap] for tap in taps}
 
     def embed(self, pixels: Tensor) -> Tensor:
-        """Return what enters the first block: patches and CLS with their positions, normalised."""
-        grid = (pixels.shape[-2] // self.config.patch, pixels.shape[-1] // self.config.patch)
-        patches = self.patches(pixels)
-        cls = self.cls.to(patches.dtype).expand(len(patches), 1, -1)
-        positions = resample_positions(self.position.weight, grid)
-        return self.pre_norm(torch.cat((cls, patches), dim=1) + positions.to(patches.dtype))
+        """Return what enters the first block: CLS and patches with their positions, normalised."""
+        c = self.config
+        grid = (pixels.shape[-2] // c.patch, pixels.shape[-1] // c.patch)
+        x = self.patches(pixels)
+        if self.cls is not None:
+            x = torch.cat((self.cls.to(x.dtype).expand(len(x), 1, -1), x), dim=1)
+        x = x + resample_positions(self.position.weight, grid, c.lead).to(x.dtype)
+        return x if self.pre_norm is None else self.pre_norm(x)

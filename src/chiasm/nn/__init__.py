@@ -4,7 +4,7 @@
     rope.Rope (angles) ─────────▲                 ├─► block.Block            (a decoder's layer)
     cache.Cache (keys, values) ─┘  mlp.SwiGLU ────┘
     pictures ── Memory ─► attention.CrossAttention ─► block.GatedCrossBlock  (a cross: looks at pictures)
-    pixels ──── patches.Patches ──► block.VisionBlock                        (an encoder's layer)
+    pixels ──── patches.Patches ──► block.VisionBlock ──► pool.AttentionPool (an encoder's layer; its end)
 
 May enter: tensor operations with parameters of their own. Must stay outside: model sizes, text, files.
 """
@@ -18,10 +18,12 @@ from chiasm.nn.memory import Memory
 from chiasm.nn.mlp import MLP, SwiGLU
 from chiasm.nn.norms import LayerNorm, RMSNorm
 from chiasm.nn.patches import Patches, resample_positions
+from chiasm.nn.pool import AttentionPool
 from chiasm.nn.rope import Rope, RopeScaling, rotate
 
 __all__ = [
     "MLP",
+    "AttentionPool",
     "Block",
     "Cache",
     "CrossAttention",

@@ -64,7 +64,7 @@ class Route:
 
 
 class SelfAttention(nn.Module):
-    """Grouped-query attention: `forward` is an encoder's open one, `along` a decoder's causal one."""
+    """Grouped-query attention: `forward` is an encoder's, `along` a decoder's causal one."""
 
     def __init__(
         self, width: int, heads: int, kv_heads: int, head_width: int, *, bias: bool = False
@@ -81,10 +81,10 @@ class SelfAttention(nn.Module):
         split = (-1, self.head_width)
         return tuple(part(x).unflatten(-1, split) for part in (self.q, self.k, self.v))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Attend openly, every token to every token of its row: [B, T, width] -> [B, T, width]."""
-        out = attend(*(part.transpose(1, 2) for part in self.heads(x)))
-        return self.o(out.transpose(1, 2).flatten(2))
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Attend within each row, openly or by a bias on the scores: [B, T, width] -> [B, T, width]."""
+        query, key, value = (part.transpose(1, 2) for part in self.heads(x))
+        return self.o(attend(query, key, value, bias).transpose(1, 2).flatten(2))
 
     def along(self, x: Tensor, route: Route, layer: int) -> Tensor:
         """Attend causally along a route: [B, T, width] -> [B, T, width]."""

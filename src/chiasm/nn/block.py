@@ -29,7 +29,10 @@ class Block(nn.Module):
 
 
 class VisionBlock(nn.Module):
-    """Pre-norm encoder layer: every patch sees every patch of its picture (ViT)."""
+    """Pre-norm encoder layer: every vector of a row sees every other, or those a bias leaves it.
+
+    The layer of ViT and, with a causal bias, of CLIP's text tower.
+    """
 
     def __init__(self, width: int, heads: int, hidden: int, activation: str, eps: float) -> None:
         super().__init__()
@@ -38,8 +41,9 @@ class VisionBlock(nn.Module):
         self.mlp_norm = LayerNorm(width, eps)
         self.mlp = MLP(width, hidden, activation)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attn(self.attn_norm(x))
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """x [B, T, width]; bias is added to the scores and broadcasts to [B, 1, T, T]."""
+        x = x + self.attn(self.attn_norm(x), bias)
         return x + self.mlp(self.mlp_norm(x))
 
 

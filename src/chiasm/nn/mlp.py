@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -27,11 +29,15 @@ def quick_gelu(x: Tensor) -> Tensor:
     return x * torch.sigmoid(1.702 * x)
 
 
-ACTIVATIONS = {"quick_gelu": quick_gelu, "gelu": F.gelu}
+ACTIVATIONS = {
+    "quick_gelu": quick_gelu,
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),  # JAX's default: big_vision, SigLIP
+}
 
 
 class MLP(nn.Module):
-    """down(activation(up(x))) with biases (ViT, CLIP, and LLaVA's projector)."""
+    """down(activation(up(x))) with biases (ViT, CLIP, SigLIP, and LLaVA's projector)."""
 
     def __init__(self, width: int, hidden: int, activation: str, out: int | None = None) -> None:
         super().__init__()

@@ -180,7 +180,7 @@ def _source(part: str, origins: Mapping[str, str]) -> str:
 
 def sight(config: CrossedConfig | PrefixConfig, size: int) -> Sight:
     """Return what a picture of `size` pixels costs a model."""
-    vectors = config.projector.places(config.encoder.places(size))
+    vectors = config.projector.places(config.encoder.places(size), config.encoder.lead)
     text = config.decoder
     places = config.places(size)
     memory = places * text_bytes(text)
