@@ -33,6 +33,8 @@ class CrossedConfig(Settings):
     """From the eyes' width to the language model's."""
     crosses: int = 8
     """How many cross blocks, spread over the depth by Meta's schedule."""
+    before: tuple[int, ...] | None = None
+    """The 0-based blocks that they stand before, where that is another schedule than Meta's."""
     extra_tokens: int = 8
     """Rows added behind the vocabulary for new tokens; the first one marks a picture's place."""
     attend: Literal["last", "only_last", "all_previous"] = "last"
@@ -46,9 +48,21 @@ class CrossedConfig(Settings):
         """Id of the token that marks a picture's place in the text."""
         return self.decoder.vocab
 
+    @property
+    def schedule(self) -> tuple[int, ...]:
+        """The 0-based blocks that a cross stands before, in order."""
+        return self.before or fusion_schedule(self.decoder.depth, self.crosses)
+
     @pydantic.model_validator(mode="after")
     def _crosses_fit(self) -> Self:
-        fusion_schedule(self.decoder.depth, self.crosses)
+        if self.before is None:
+            fusion_schedule(self.decoder.depth, self.crosses)
+        elif len(self.before) != self.crosses or self.crosses < 1:
+            raise ValueError(f"before names {len(self.before)} blocks for {self.crosses} crosses")
+        elif list(self.before) != sorted({i for i in self.before if 0 <= i < self.decoder.depth}):
+            raise ValueError(
+                f"before must name blocks from 0 to {self.decoder.depth - 1} in rising order"
+            )
         return self
 
     def places(self, image_size: int | None = None) -> int:
@@ -86,7 +100,7 @@ class Crossed(nn.Module):
         self.decoder = Decoder(d) if decoder is None else decoder
         self.encoder = eyes(c.encoder) if encoder is None else encoder
         self.projector = Projector(c.projector, c.encoder.width, d.width, c.encoder.lead)
-        self.schedule = fusion_schedule(d.depth, c.crosses)
+        self.schedule = c.schedule
         sizes = (d.width, d.heads, d.kv_heads, d.head_width, d.hidden, d.norm_eps)
         self.crosses = nn.ModuleList(GatedCrossBlock(*sizes) for _ in self.schedule)
         self.extra = nn.Embedding(c.extra_tokens, d.width)
