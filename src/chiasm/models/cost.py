@@ -94,7 +94,7 @@ def eyes_flops(
         length = grid + c.lead
         return patches + depth * tiles * _layer(c, length, length * length)
     depth += c.gated if "final" in taps else 0
-    length, pairs = _row(c, tiles, grid + c.lead)
+    length, pairs = tile_row(c, tiles, grid + c.lead)
     return patches + depth * _layer(c, length, pairs)
 
 
@@ -102,8 +102,8 @@ def _highest(taps: Sequence[str]) -> int:
     return max(int(tap.partition(".")[2]) for tap in taps)
 
 
-def _row(config: TiledViTConfig, tiles: int, vectors: int) -> tuple[int, int]:
-    """Length of the row that the blocks of tiled eyes see, and how many pairs attend.
+def tile_row(config: TiledViTConfig, tiles: int, vectors: int) -> tuple[int, int]:
+    """Return how long the row is that the blocks of tiled eyes see, and how many pairs attend.
 
     A tile is its vectors and one of padding; fewer tiles than the most bring one padding tile. Real
     vectors see the whole row, padding sees the real ones.
