@@ -10,19 +10,30 @@ import torch
 from torch import Tensor, nn
 
 from chiasm.base.vision import Vision
+from chiasm.inputs.batch import pack
 from chiasm.models import Crossed, Decoder
 from chiasm.models.eyes import EyesConfig, eyes
 from chiasm.models.footprint import (
-    Numbers,
     Step,
     activation_bytes,
+    numbers_of,
     training_bytes,
     weight_bytes,
 )
 from chiasm.models.projector import ProjectorConfig
 from chiasm.models.tiled import TiledViTConfig
 from chiasm.models.zoo import zoo
-from chiasm.testing import toy_crossed, toy_decoder, toy_prefix, toy_vit_config
+from chiasm.testing import (
+    toy_crossed,
+    toy_decoder,
+    toy_pixels,
+    toy_prefix,
+    toy_rendered,
+    toy_vit_config,
+)
+from chiasm.training import NextToken
+from chiasm.training.optim import Learner, assign, movers
+from chiasm.training.settings import Rate, Schedule
 
 TILED = TiledViTConfig(
     image_size=28, patch=4, width=24, depth=3, gated=2, heads=2, hidden=40, tiles=4
@@ -113,7 +124,9 @@ def test_learning_eyes_over_tiles_keep_what_was_worked_out(grid: tuple[int, int]
     model, tiles = eyes(TILED), grid[0] * grid[1]
     grids = torch.tensor([grid])
     worked_out = activation_bytes(TILED, {"encoder"}, Step(0, tiles=tiles, size=4))
-    close(worked_out, kept(lambda: model(pixels(tiles, 28), ("final",), grids)["final"], model), 0.02)
+    close(
+        worked_out, kept(lambda: model(pixels(tiles, 28), ("final",), grids)["final"], model), 0.02
+    )
 
 
 @pytest.mark.parametrize("parts", ["crosses projector", "crosses projector encoder", "crosses"])
@@ -142,3 +155,95 @@ def test_recomputing_keeps_what_enters_each_block_and_one_block() -> None:
     norm = 8192 * (4 * 4096 + 4 + 2 * 2 * 4096)
     block = (full - norm) // 32
     assert again == norm + 32 * 8192 * 4096 * 2 + block
+
+
+# ---- learning ----------------------------------------------------------------------------------
+
+TABLE = (
+    ("decoder.*", None),
+    ("encoder.*", Rate(peak=1e-4)),
+    ("crosses.*_gate", Rate(peak=1e-2)),
+    ("crosses.*", Rate(peak=1e-3, update="muon")),
+    ("*", Rate(peak=1e-3)),
+)
+
+
+def test_a_real_step_holds_weights_gradients_and_memories_as_predicted() -> None:
+    model = toy_crossed().bfloat16()
+    rows = assign(model, TABLE)
+    numbers = numbers_of(model, movers(model, rows))
+    learner = Learner(model, TABLE, Schedule(), 10)
+    for parameter in learner.learning.values():
+        parameter.grad = torch.randn_like(parameter)
+    predicted = training_bytes(model.config, numbers, {"encoder", "crosses"}, Step(0))
+    assert predicted.weights == held(model.parameters())
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    assert predicted.gradients == held(gradients)
+    for optimizer in learner.optimizers:
+        optimizer.step()
+    moments = {name: value for name, value in learner.state().items() if value.ndim}
+    assert predicted.optimizer == held(moments.values())
+    matrices = [
+        layer.weight
+        for layer in model.modules()
+        if isinstance(layer, nn.Linear) and layer.weight.requires_grad
+    ]
+    assert predicted.gathered == sum(2 * weight.numel() for weight in matrices)
+    assert predicted.total == sum(v for k, v in predicted.record().items() if k != "total")
+
+
+def test_devices_share_all_but_what_they_compute() -> None:
+    config: Any = zoo("llama-3.2-11b-vision-instruct")
+    with torch.device("meta"):
+        model = Crossed(config)
+    rows = assign(model, (("decoder.*", None), ("*", Rate(peak=1e-4))))
+    numbers = numbers_of(model, movers(model, rows))
+    step, learning = Step(2048, tiles=4), {"encoder", "projector", "crosses", "extra"}
+    one, eight = (training_bytes(config, numbers, learning, step, gpus) for gpus in (1, 8))
+    assert (eight.activations, eight.logits) == (one.activations, one.logits)
+    assert eight.weights == -(-one.weights // 8) and eight.optimizer == -(-one.optimizer // 8)
+    assert numbers.adamw == 2_639_959_587  # "2.64 B": all but the language model
+    assert one.optimizer == 8 * numbers.adamw and one.gradients == 4 * numbers.adamw
+    assert numbers.unit == 128_256 * 4096  # the embedding table is larger than any block
+    assert one.weights == 2 * 8_030_261_248 + 4 * numbers.adamw
+
+
+@pytest.mark.parametrize("chunk", [7, 64])
+def test_the_loss_keeps_a_probability_for_every_word_at_every_target(chunk: int) -> None:
+    model = toy_decoder()
+    batch = pack([toy_rendered(1), toy_rendered(2)], toy_pixels)
+    targets = NextToken().weight(batch)
+    whole = kept(lambda: NextToken(chunk).loss(model, batch), model)
+    features = kept(lambda: model(**batch.inputs()), model)
+    logits = training_bytes(model.config, numbers_of(model, {}), {"decoder"}, Step(targets)).logits
+    assert logits == targets * model.config.vocab * 4
+    beside = targets * (4 * model.config.width + 3 * 8)  # the head's own features; which, and what
+    assert 0 <= whole - features - logits <= beside
+
+
+# ---- speaking ----------------------------------------------------------------------------------
+
+
+def held(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
+def test_weights_take_the_bytes_of_their_type(kind: str) -> None:
+    model = toy_crossed().to(getattr(torch, kind))
+    assert weight_bytes(numbers_of(model, {}), kind) == held(model.parameters())
+
+
+def test_integers_take_a_byte_or_half_of_it_and_their_scales() -> None:
+    with torch.device("meta"):
+        model = Decoder(zoo("llama-3.2-1b"))  # type: ignore[arg-type]
+    numbers = numbers_of(model, {})
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
+    matrices = sum(layer.weight.numel() for layer in layers)
+    rest = 2 * (1_235_814_400 - matrices)
+    scales = sum(2 * layer.out_features for layer in layers)
+    assert weight_bytes(numbers, "int8") == rest + matrices + scales
+    groups = sum(layer.out_features * layer.in_features // 32 for layer in layers)
+    assert weight_bytes(numbers, "int4") == rest + matrices // 2 + 3 * groups
+    with pytest.raises(ValueError, match="int3"):
+        weight_bytes(numbers, "int3")

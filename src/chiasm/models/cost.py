@@ -25,6 +25,18 @@ from chiasm.models.vit import ViTConfig
 Seeing: TypeAlias = CrossedConfig | PrefixConfig
 
 
+def decoder_of(config: DecoderConfig | EyesConfig | Seeing) -> DecoderConfig | None:
+    """Return the language model of a model, or the model if it is one; None for eyes alone."""
+    if isinstance(config, CrossedConfig | PrefixConfig):
+        return config.decoder
+    return config if isinstance(config, DecoderConfig) else None
+
+
+def most_tiles(config: EyesConfig) -> int:
+    """Return how many tiles a picture may have that eyes see as one."""
+    return config.tiles if isinstance(config, TiledViTConfig) else 1
+
+
 # ---- text --------------------------------------------------------------------------------------
 
 

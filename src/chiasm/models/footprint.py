@@ -12,11 +12,13 @@ gives back at once, and what an allocator loses, comes on top.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
-from chiasm.models.cost import Seeing, tile_row, vectors_of_picture
+from torch import nn
+
+from chiasm.models.cost import Seeing, decoder_of, tile_row, vectors_of_picture
 from chiasm.models.crossed import CrossedConfig
 from chiasm.models.decoder import DecoderConfig
 from chiasm.models.eyes import EyesConfig
@@ -25,8 +27,8 @@ from chiasm.models.vit import ViTConfig
 
 MASTER, MOMENT = 4, 4
 """Bytes of a number in learning weights and gradients, and in each of an optimizer's memories."""
-GROUP = 128
-"""Weights of a row that share a scale and an offset when they are kept in four bits (torchao)."""
+GROUP = 32
+"""Weights of a row that share a scale and a zero when they are kept in four bits."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,33 @@ class Numbers:
     def all(self) -> int:
         """All parameters."""
         return self.frozen + self.adamw + self.muon
+
+
+def numbers_of(model: nn.Module, movers: Mapping[str, str]) -> Numbers:
+    """Count a model's parameters; it may stand on the meta device.
+
+    movers  name of each learning parameter -> what moves it, "adamw" or "muon"
+    """
+    count = dict.fromkeys(("frozen", "adamw", "muon"), 0)
+    units: dict[str, int] = {}
+    for name, parameter in model.named_parameters():
+        count[movers.get(name, "frozen")] += parameter.numel()
+        units[_unit(name)] = units.get(_unit(name), 0) + parameter.numel()
+    layers = {f"{n}.weight": m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    return Numbers(
+        **count,
+        cast=sum(m.weight.numel() for name, m in layers.items() if name in movers),
+        unit=max(units.values()),
+        matrices=sum(m.weight.numel() for m in layers.values()),
+        rows=sum(m.out_features for m in layers.values()),
+    )
+
+
+def _unit(name: str) -> str:
+    """The block that a parameter is in, or else the module: devices gather that much at once."""
+    words = name.split(".")
+    place = next((i for i, word in enumerate(words) if word.isdigit()), len(words) - 2)
+    return ".".join(words[: place + 1])
 
 
 @dataclass(frozen=True)
@@ -112,7 +141,7 @@ def training_bytes(
         gathered = 2 * numbers.unit * step.size + numbers.unit * MASTER * (learns > 0)
     else:
         gathered = numbers.cast * step.size * (step.size != MASTER)
-    text = _decoder_of(config)
+    text = decoder_of(config)
     return Training(
         weights=_share(numbers.frozen * step.size + learns * MASTER, gpus),
         gathered=gathered,
@@ -126,27 +155,21 @@ def training_bytes(
 def weight_bytes(numbers: Numbers, kind: str) -> int:
     """Memory of the weights of a model that speaks, as float32, bfloat16, int8 or int4.
 
-    Only matrices of linear layers are quantised, the rest stays in bf16. int8 has an fp32 scale for
-    each row; int4 has a scale and an offset in bf16 for every 128 weights.
+    Only matrices of linear layers are quantised, the rest stays in bf16. int8 has a bf16 scale for each
+    row; int4 has a bf16 scale and an int8 zero for every 32 weights.
     """
     if kind in ("float32", "bfloat16"):
         return numbers.all * (4 if kind == "float32" else 2)
     rest = 2 * (numbers.all - numbers.matrices)
     if kind == "int8":
-        return rest + numbers.matrices + 4 * numbers.rows
+        return rest + numbers.matrices + 2 * numbers.rows
     if kind != "int4":
         raise ValueError(f"weights are float32, bfloat16, int8 or int4, not {kind}")
-    return rest + numbers.matrices // 2 + 4 * (numbers.matrices // GROUP)
+    return rest + numbers.matrices // 2 + 3 * (numbers.matrices // GROUP)
 
 
 def _share(count: int, gpus: int) -> int:
     return -(-count // gpus)
-
-
-def _decoder_of(config: DecoderConfig | EyesConfig | Seeing) -> DecoderConfig | None:
-    if isinstance(config, CrossedConfig | PrefixConfig):
-        return config.decoder
-    return config if isinstance(config, DecoderConfig) else None
 
 
 # ---- what autograd keeps -----------------------------------------------------------------------
@@ -202,9 +225,7 @@ def _kept(config: DecoderConfig | EyesConfig | Seeing, learning: Set[str], step:
     if step.tiles and "encoder" in learning:
         parts.append(_eyes(config.encoder, config.projector.taps, step))
     if learning:
-        parts.append(
-            _decoder(config.decoder, tokens, "decoder" in learning, flowing, step.size)
-        )
+        parts.append(_decoder(config.decoder, tokens, "decoder" in learning, flowing, step.size))
     return [each for layers, _ in parts for each in layers], sum(beside for _, beside in parts)
 
 

@@ -23,10 +23,10 @@ from chiasm.models import (
     Prefix,
     PrefixConfig,
     ProjectorConfig,
-    ViTConfig,
     compose,
     fusion_schedule,
 )
+from chiasm.models.eyes import EyesConfig
 from chiasm.recipes.settings import CrossedShape, ModelSettings
 
 Say = Callable[[str], None]
@@ -58,7 +58,7 @@ def assemble(settings: ModelSettings, dtype: torch.dtype, seed: int, say: Say) -
 
 
 def shape_config(
-    settings: ModelSettings, decoder: DecoderConfig, encoder: ViTConfig
+    settings: ModelSettings, decoder: DecoderConfig, encoder: EyesConfig
 ) -> CrossedConfig | PrefixConfig:
     """The model's configuration that the settings and the parts' sizes give."""
     shape = settings.shape
