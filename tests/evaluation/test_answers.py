@@ -95,7 +95,9 @@ def test_what_questions_have_in_common_is_read_once(kind: str) -> None:
     task = toy_task(pictures=2)
     run(task, answers(engine, toy, max_tokens=2), batch=6, quiet=True)
     lengths = [len(toy.prompt(question_of(sample)).ids) for sample in task.source[0]]
-    before = 1 + len("user\n") + toy.renderer.places  # <|im_start|>, bytes, the picture
+    before = (
+        1 + len("user\n") + toy.renderer.places(toy_picture(0))
+    )  # <|im_start|>, bytes, the picture
     assert engine.passes == [[before] * 2, [length - before for length in lengths] * 2]
     assert len(toy.asked) == len(set(toy.asked)) == 2
 

@@ -250,6 +250,7 @@ def test_pictures_larger_than_a_pipe_come_through() -> None:
 def test_an_answer_larger_than_agreed_ends_the_worker() -> None:
     held = Worker("chiasm.inputs.media", 1 << 30)
     request = {"pixels": 10**9, "decoded_bytes": 10**9, "background": (0, 0, 0)}
+    request["only_size"] = False
     with pytest.raises(WorkerStopped):
         held.ask(request, PNG, 60, largest=10)
     assert not held.alive()

@@ -45,6 +45,11 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "measure", "measure answers to held-out questions", "chiasm eval --limit 500"
         ),
         "inspect": Command("inspect", "show parts, sizes and memory", "chiasm inspect first_light"),
+        "swap": Command(
+            "swap",
+            "put another language model under trained adapters",
+            "chiasm swap MODEL LANGUAGE_MODEL NEW_FOLDER",
+        ),
         "check": Command(
             "check", "prove that text is left unchanged", "chiasm check text-identity"
         ),

@@ -3,8 +3,8 @@
     messages ── message.py ──▶ Sample ── chat.py ──────▶ Rendered: ids, trained, pictures, seen ─┐
                                  │        ├ chat_format.py (checked by template.py)              │
                                  │        └ tokenizer.py                                         │
-                                 └─ Picture ── media.py ──▶ uint8 RGB ── image.py ──▶ pixels ────┤
-                                               └ worker.py: a child process under limits         │
+                                 └─ Picture ── media.py ──▶ uint8 RGB ── image.py ──▶ tiles ─────┤
+                                               └ worker.py: a child           └ tiles.py         │
                                                    processor.py holds all of it;     batch.py ◀──┘
 
 What may enter: `base`. What never happens here: text that becomes a control token, a mask found by
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from chiasm.inputs.media import ImageDecoder, Limits, MediaError, read_picture
     from chiasm.inputs.message import Message, Picture, Record, Sample, Text, parse_messages
     from chiasm.inputs.processor import Processor
+    from chiasm.inputs.tiles import TileTransform, load_transform
     from chiasm.inputs.tokenizer import Tokenizer
 
 _HOME = {
@@ -40,6 +41,7 @@ _HOME = {
     # pictures to pixels
     **dict.fromkeys(("ImageDecoder", "Limits", "MediaError", "read_picture"), "media"),
     "Transform": "image",
+    **dict.fromkeys(("TileTransform", "load_transform"), "tiles"),
     # both to what a model is called with
     "Processor": "processor",
     **dict.fromkeys(("Batch", "pack", "pad"), "batch"),
@@ -59,8 +61,10 @@ __all__ = [
     "Renderer",
     "Sample",
     "Text",
+    "TileTransform",
     "Tokenizer",
     "Transform",
+    "load_transform",
     "pack",
     "pad",
     "parse_messages",

@@ -16,6 +16,7 @@ import errno
 import io
 import os
 import stat
+import struct
 import threading
 import weakref
 from dataclasses import asdict, dataclass
@@ -136,16 +137,29 @@ class ImageDecoder:
 
         Raises MediaError, which calls the picture `name`.
         """
+        header, body = self._ask(data, name, only_size=False)
+        return np.frombuffer(body, np.uint8).reshape(header["height"], header["width"], 3)
+
+    def size(self, data: bytes, name: str = "The picture") -> tuple[int, int]:
+        """Return the width and height of what `decode` would return, from the header alone.
+
+        A header can promise what `decode` then refuses. Raises MediaError, as `decode`.
+        """
+        header, _ = self._ask(data, name, only_size=True)
+        return header["width"], header["height"]
+
+    def _ask(self, data: bytes, name: str, only_size: bool) -> tuple[dict[str, Any], memoryview]:
         if not data:
             raise MediaError("empty", name)
         if len(data) > self.limits.encoded_bytes:
             raise MediaError("too_many_bytes", name, f"{self.limits.encoded_bytes / 1e6:g} MB")
+        request = {**self._request, "only_size": only_size}
         lane = self._lanes.setdefault(os.getpid(), _Lane())
         try:
             with lane.lock:
                 worker = lane.ready(self.limits.memory)
                 header, body = worker.ask(
-                    self._request, data, self.limits.seconds, self.limits.decoded_bytes
+                    request, data, self.limits.seconds, self.limits.decoded_bytes
                 )
         except WorkerLate:
             raise MediaError("too_slow", name, f"{self.limits.seconds:g} seconds") from None
@@ -153,7 +167,7 @@ class ImageDecoder:
             raise MediaError("decoder_died", name) from None
         if "reason" in header:
             raise MediaError(header["reason"], name, header["detail"])
-        return np.frombuffer(body, np.uint8).reshape(header["height"], header["width"], 3)
+        return header, body
 
 
 class _Lane:
@@ -183,7 +197,8 @@ def _close(lanes: dict[int, _Lane]) -> None:
 
 # ── the child's side ─────────────────────────────────────────────────────────────────────────────
 
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF", b"BM")
+_PNG = b"\x89PNG\r\n\x1a\n"
+_MAGIC = (b"\xff\xd8\xff", _PNG, b"GIF8", b"RIFF", b"BM")
 
 # Orientation (EXIF tag 0x0112) to what stands the picture upright. By hand and not by
 # ImageOps.exif_transpose, which also rewrites the other EXIF tags and raises over odd ones.
@@ -197,6 +212,8 @@ _UPRIGHT = {
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
+_LYING = (5, 6, 7, 8)
+"""Orientations whose upright picture is as wide as the stored one is high."""
 _BYTES = {"1": 1, "L": 1, "P": 1, "LA": 4, "PA": 4, "RGB": 4, "RGBA": 4, "CMYK": 4, "I;16": 2}
 """Bytes that Pillow keeps per pixel, of the modes that the allowed formats decode to."""
 
@@ -208,6 +225,9 @@ class _Refused(Exception):
 def answer(request: dict[str, Any], data: memoryview) -> tuple[dict[str, Any], bytes]:
     """Decode one picture, in the worker; no exception's text leaves it (CVE-2026-22778)."""
     try:
+        if request["only_size"]:
+            width, height = _upright_size(bytes(data), request)
+            return {"height": height, "width": width}, b""
         rgb = _decode(bytes(data), request)
         return {"height": rgb.height, "width": rgb.width}, rgb.tobytes()
     except _Refused as refusal:
@@ -225,6 +245,40 @@ def _refuse(reason: str, detail: str = "") -> NoReturn:
 
 
 def _decode(data: bytes, request: dict[str, Any]) -> Image.Image:
+    from PIL import Image
+
+    picture = _open(data, request)
+    picture.load()
+    orientation = _orientation(picture)
+    rgb = _opaque(_eight_bits(picture, data), tuple(request["background"]))
+    if orientation in _UPRIGHT:
+        rgb = rgb.transpose(Image.Transpose[_UPRIGHT[orientation]])
+    return rgb
+
+
+def _upright_size(data: bytes, request: dict[str, Any]) -> tuple[int, int]:
+    """Width and height of the upright picture, without decoding it where the format allows."""
+    picture = _open(data, request)
+    if picture.format == "PNG" and _speaks_behind_pixels(data):
+        picture.load()
+    width, height = picture.size
+    return (height, width) if _orientation(picture) in _LYING else (width, height)
+
+
+def _speaks_behind_pixels(data: bytes) -> bool:
+    """Whether a PNG holds chunks behind its pixels, where the orientation may stand too."""
+    at, pixels = len(_PNG), False
+    while at + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if pixels and kind != b"IDAT":
+            return bool(kind != b"IEND")
+        pixels = kind == b"IDAT"
+        at += 12 + length  # its length, name and check sum stand around a chunk
+    return False
+
+
+def _open(data: bytes, request: dict[str, Any]) -> Image.Image:
+    """Read the header, and refuse what would cost too much."""
     from PIL import Image, UnidentifiedImageError
 
     # Our own check below is the precise one. Pillow's serves WebP only, whose decoder takes memory
@@ -238,12 +292,7 @@ def _decode(data: bytes, request: dict[str, Any]) -> Image.Image:
     except Image.DecompressionBombError:
         _refuse("too_many_pixels", f"more than {request['pixels'] / 1e6:g} million pixels")
     _check_size(picture, request)
-    picture.load()
-    orientation = _orientation(picture)
-    rgb = _opaque(_eight_bits(picture, data), tuple(request["background"]))
-    if orientation in _UPRIGHT:
-        rgb = rgb.transpose(Image.Transpose[_UPRIGHT[orientation]])
-    return rgb
+    return picture
 
 
 def _check_size(picture: Image.Image, request: dict[str, Any]) -> None:
@@ -261,8 +310,11 @@ def _check_size(picture: Image.Image, request: dict[str, Any]) -> None:
 
 def _orientation(picture: Image.Image) -> int:
     """The EXIF orientation, 1 to 8; EXIF that cannot be read says nothing: as stored."""
+    from PIL import Image
+
     try:
-        return int(picture.getexif().get(_ORIENTATION, 1))
+        # Not PNG's own `getexif`, which decodes the picture first to reach what stands behind it.
+        return int(Image.Image.getexif(picture).get(_ORIENTATION, 1))
     except MemoryError:
         raise
     except Exception:

@@ -9,6 +9,7 @@
     Crossed   Decoder + ViT, cross-attention between        tokens ─► block ─► cross ─► block ─► …
               the decoder's blocks                                              ▲ taps ─► projector
     Prefix    Decoder + ViT, pictures as tokens             [picture vectors, tokens] ─► blocks ─► …
+    Resampler, Aggregator, Perceiver                        any number of vectors ─► a fixed number
 
 May enter: how blocks are put together, sizes of known models. Must stay outside: training, text, files.
 """
@@ -24,12 +25,22 @@ from chiasm.models.clip import (
 )
 from chiasm.models.crossed import Crossed, CrossedConfig, fusion_schedule
 from chiasm.models.decoder import Decoder, DecoderConfig
+from chiasm.models.perceiver import (
+    Aggregator,
+    AggregatorConfig,
+    Perceiver,
+    PerceiverConfig,
+    Resampler,
+    ResamplerConfig,
+)
 from chiasm.models.prefix import Prefix, PrefixConfig
 from chiasm.models.projector import Projector, ProjectorConfig
 from chiasm.models.sight import see
 from chiasm.models.vit import ViT, ViTConfig
 
 __all__ = [
+    "Aggregator",
+    "AggregatorConfig",
     "Classifier",
     "ClassifierConfig",
     "Crossed",
@@ -40,10 +51,14 @@ __all__ = [
     "DualEncoder",
     "ImageTower",
     "ImageTowerConfig",
+    "Perceiver",
+    "PerceiverConfig",
     "Prefix",
     "PrefixConfig",
     "Projector",
     "ProjectorConfig",
+    "Resampler",
+    "ResamplerConfig",
     "TextTower",
     "TextTowerConfig",
     "ViT",

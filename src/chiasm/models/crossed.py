@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal, Self
 
 import pydantic
+import torch
 from torch import Tensor, nn
 
 from chiasm.base.config import Settings
-from chiasm.base.vision import Vision
+from chiasm.base.vision import Clips, Vision
+from chiasm.models.compat import leaking, taps_in
 from chiasm.models.decoder import Decoder, DecoderConfig
 from chiasm.models.eyes import Eyes, EyesConfig, eyes
-from chiasm.models.leak import leaking
+from chiasm.models.perceiver import Aggregator
 from chiasm.models.projector import Projector, ProjectorConfig
 from chiasm.models.sight import embed, starts_of, tiles_of, vectors_of
-from chiasm.nn import Cache, GatedCrossBlock, Look
+from chiasm.models.video import VideoConfig, watch
+from chiasm.nn import Cache, CrossBlock, FlamingoCrossBlock, GatedCrossBlock, Look
 from chiasm.nn.masks import look
 from chiasm.nn.memory import Pairs
 
@@ -35,6 +39,10 @@ class CrossedConfig(Settings):
     """How many cross blocks, spread over the depth by Meta's schedule."""
     before: tuple[int, ...] | None = None
     """The 0-based blocks that they stand before, where that is another schedule than Meta's."""
+    cross: Literal["llama", "flamingo"] = "llama"
+    """Whose cross blocks: Llama 3.2's have the decoder's shape, Flamingo's 8 heads of 64 and a GELU."""
+    video: VideoConfig | None = None
+    """Eyes for videos beside those for pictures; None = pictures only."""
     extra_tokens: int = 8
     """Rows added behind the vocabulary for new tokens; the first one marks a picture's place."""
     attend: Literal["last", "only_last", "all_previous"] = "last"
@@ -63,10 +71,12 @@ class CrossedConfig(Settings):
             raise ValueError(
                 f"before must name blocks from 0 to {self.decoder.depth - 1} in rising order"
             )
+        if self.video is not None:
+            fusion_schedule(self.crosses, self.video.count(self.crosses))
         return self
 
-    def places(self, image_size: int | None = None) -> int:
-        """Tokens that a picture takes in the text."""
+    def places(self, image_size: int | None = None, tiles: int = 1) -> int:
+        """Tokens that a picture of `tiles` tiles takes in the text: one, whatever it is made of."""
         return 1
 
 
@@ -99,12 +109,17 @@ class Crossed(nn.Module):
         d = c.decoder
         self.decoder = Decoder(d) if decoder is None else decoder
         self.encoder = eyes(c.encoder) if encoder is None else encoder
+        self.taps = taps_in(c.compat, c.projector.taps, c.encoder.depth)
         self.projector = Projector(c.projector, c.encoder.width, d.width, c.encoder.lead)
         self.schedule = c.schedule
-        sizes = (d.width, d.heads, d.kv_heads, d.head_width, d.hidden, d.norm_eps)
-        self.crosses = nn.ModuleList(GatedCrossBlock(*sizes) for _ in self.schedule)
+        self.crosses = nn.ModuleList(_cross(c) for _ in self.schedule)
         self.extra = nn.Embedding(c.extra_tokens, d.width)
         nn.init.normal_(self.extra.weight, std=d.width**-0.5)
+        if c.video is not None:
+            chosen = fusion_schedule(c.crosses, c.video.count(c.crosses))
+            self.video_schedule = tuple(self.schedule[i] for i in chosen)
+            self.video_crosses = nn.ModuleList(_cross(c) for _ in chosen)
+            self.aggregator = Aggregator(c.video.aggregator, d.width)
 
     def forward(
         self,
@@ -120,11 +135,14 @@ class Crossed(nn.Module):
         With a cache, pictures are encoded once and remembered; later tokens of a row go on seeing what
         its newest token saw.
         """
-        pairs, look = self._pictures(vision, cache, tokens)
-        before = {}
-        if look is not None:
-            for layer, cross, memory in zip(self.schedule, self.crosses, pairs, strict=True):
-                before[layer] = partial(cross, memory=memory, look=look)
+        before: dict[int, list[Callable[[Tensor], Tensor]]] = {}
+        if self.config.video is not None:
+            seen = self._clips(vision.clips if vision is not None else None, cache, tokens)
+            _stand_before(before, self.video_schedule, self.video_crosses, *seen)
+        elif vision is not None and vision.clips is not None:
+            raise ValueError("this model has no eyes for videos: its configuration's video is None")
+        seen = self._pictures(vision, cache, tokens)
+        _stand_before(before, self.schedule, self.crosses, *seen)
         return self.decoder.run(embed(self, tokens), positions, segments, cache, before)
 
     def head(self, features: Tensor) -> Tensor:
@@ -154,3 +172,41 @@ class Crossed(nn.Module):
         if cache is not None:
             return cache.pictures.add(pairs, starts, spans)
         return pairs, (look(spans.flatten(0, 1), starts) if pairs else None)
+
+    def _clips(
+        self, clips: Clips | None, cache: Cache | None, tokens: Tensor
+    ) -> tuple[Pairs, Look | None]:
+        """The same for videos, whose units are effective frames."""
+        if clips is None:
+            return ([], None) if cache is None else cache.clips.standing(tokens.shape[1])
+        spans, pairs = clips.spans, []
+        starts = starts_of(torch.zeros_like(clips.frames))
+        if bool((spans[..., 1] > spans[..., 0]).any()):
+            merged, counts = watch(self, clips)
+            pairs, starts = (
+                [cross.attn.memory(merged) for cross in self.video_crosses],
+                starts_of(counts),
+            )
+        if cache is not None:
+            return cache.clips.add(pairs, starts, spans)
+        return pairs, (look(spans.flatten(0, 1), starts) if pairs else None)
+
+
+def _cross(config: CrossedConfig) -> CrossBlock:
+    d = config.decoder
+    if config.cross == "flamingo":
+        return FlamingoCrossBlock(d.width, 8, 64, 4 * d.width, 1e-5)
+    return GatedCrossBlock(d.width, d.heads, d.kv_heads, d.head_width, d.hidden, d.norm_eps)
+
+
+def _stand_before(
+    before: dict[int, list[Callable[[Tensor], Tensor]]],
+    schedule: Sequence[int],
+    crosses: nn.ModuleList,
+    pairs: Pairs,
+    look: Look | None,
+) -> None:
+    """Put crosses before the decoder's blocks, behind those that stand there already."""
+    if look is not None:
+        for layer, cross, memory in zip(schedule, crosses, pairs, strict=True):
+            before.setdefault(layer, []).append(partial(cross, memory=memory, look=look))

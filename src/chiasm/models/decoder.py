@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import torch
@@ -84,13 +84,13 @@ class Decoder(nn.Module):
         positions: Tensor | None,
         segments: Tensor | None,
         cache: Cache | None,
-        before: Mapping[int, Callable[[Tensor], Tensor]] = MappingProxyType({}),
+        before: Mapping[int, Sequence[Callable[[Tensor], Tensor]]] = MappingProxyType({}),
     ) -> Tensor:
-        """Send embeddings [B, T, width] through the blocks; `before[i]` acts on what enters block i."""
+        """Send embeddings [B, T, width] through the blocks; `before[i]` act on what enters block i."""
         route = self.route(x, positions, segments, cache)
         for layer, block in enumerate(self.blocks):
-            if layer in before:
-                x = before[layer](x)
+            for act in before.get(layer, ()):
+                x = act(x)
             x = block(x, route, layer)
         return self.norm(x)
 

@@ -126,17 +126,20 @@ def _grouped(query: Tensor, key: Tensor, value: Tensor, route: Route) -> Tensor:
 class CrossAttention(nn.Module):
     """Text asks, pictures answer: queries from text, keys and values from picture features.
 
-    Queries and keys are normalised per head, nothing is rotated (Llama 3.2 Vision).
+    Queries and keys are normalised per head (Llama 3.2 Vision) unless eps is None (Flamingo); nothing
+    is rotated.
     """
 
-    def __init__(self, width: int, heads: int, kv_heads: int, head_width: int, eps: float) -> None:
+    def __init__(
+        self, width: int, heads: int, kv_heads: int, head_width: int, eps: float | None
+    ) -> None:
         super().__init__()
         self.q = Linear(width, heads * head_width, bias=False)
         self.k = Linear(width, kv_heads * head_width, bias=False)
         self.v = Linear(width, kv_heads * head_width, bias=False)
         self.o = Linear(heads * head_width, width, bias=False)
-        self.q_norm = RMSNorm(head_width, eps)
-        self.k_norm = RMSNorm(head_width, eps)
+        self.q_norm = nn.Identity() if eps is None else RMSNorm(head_width, eps)
+        self.k_norm = nn.Identity() if eps is None else RMSNorm(head_width, eps)
         self.head_width = head_width
 
     def memory(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -162,6 +165,29 @@ def _hiding(look: Look, keys: int, like: Tensor) -> Tensor | None:
         return None
     hidden = look.hidden.repeat_interleave(keys // look.hidden.shape[1], dim=1)[:, None, None]
     return torch.zeros_like(hidden, dtype=like.dtype).masked_fill(hidden, float("-inf"))
+
+
+class LatentAttention(nn.Module):
+    """Latents ask, vectors answer: every latent attends to every vector (Perceiver)."""
+
+    def __init__(
+        self, width: int, heads: int, head_width: int, source: int, *, bias: bool = False
+    ) -> None:
+        super().__init__()
+        self.q = Linear(width, heads * head_width, bias=bias)
+        self.k = Linear(source, heads * head_width, bias=bias)
+        self.v = Linear(source, heads * head_width, bias=bias)
+        self.o = Linear(heads * head_width, width, bias=bias)
+        self.head_width = head_width
+
+    def forward(self, x: Tensor, *sources: Tensor) -> Tensor:
+        """x [N, L, width] over all sources [N, K, source] taken together -> [N, L, width]."""
+        # Sources are joined after their projection: heads are narrower than what they are made of.
+        key = torch.cat([self.k(part) for part in sources], dim=1)
+        value = torch.cat([self.v(part) for part in sources], dim=1)
+        split = (-1, self.head_width)
+        heads = (part.unflatten(-1, split).transpose(1, 2) for part in (self.q(x), key, value))
+        return self.o(attend(*heads).transpose(1, 2).flatten(2))
 
 
 def reach(positions: Tensor, extent: int, like: Tensor) -> Tensor | None:

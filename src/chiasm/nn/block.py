@@ -1,11 +1,11 @@
-"""Layers: of a decoder, of a vision encoder, and the cross that joins the two."""
+"""Layers: of a decoder, of a vision encoder, of a perceiver, and the crosses that join them."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from chiasm.nn.attention import CrossAttention, Route, SelfAttention
+from chiasm.nn.attention import CrossAttention, LatentAttention, Route, SelfAttention
 from chiasm.nn.masks import Look
 from chiasm.nn.mlp import MLP, SwiGLU
 from chiasm.nn.norms import LayerNorm, RMSNorm
@@ -47,22 +47,22 @@ class VisionBlock(nn.Module):
         return x + self.mlp(self.mlp_norm(x))
 
 
-class GatedCrossBlock(nn.Module):
-    """A cross: attention to pictures, then SwiGLU, each behind a tanh gate that is zero at birth.
+class CrossBlock(nn.Module):
+    """Attention to pictures, then a feed-forward network, each behind a tanh gate that is zero at birth.
 
     With both gates at zero the block adds nothing, so a newly composed model answers as its LLM does
     (Alayrac et al. 2022, section 3.1.2; Llama 3 herd of models, section 7.2).
     """
 
     def __init__(
-        self, width: int, heads: int, kv_heads: int, head_width: int, hidden: int, eps: float
+        self, attn_norm: nn.Module, attn: CrossAttention, mlp_norm: nn.Module, mlp: nn.Module
     ) -> None:
         super().__init__()
-        self.attn_norm = RMSNorm(width, eps)
-        self.attn = CrossAttention(width, heads, kv_heads, head_width, eps)
+        self.attn_norm = attn_norm
+        self.attn = attn
         self.attn_gate = nn.Parameter(torch.zeros(1))
-        self.mlp_norm = RMSNorm(width, eps)
-        self.mlp = SwiGLU(width, hidden)
+        self.mlp_norm = mlp_norm
+        self.mlp = mlp
         self.mlp_gate = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor, memory: tuple[Tensor, Tensor], look: Look) -> Tensor:
@@ -76,3 +76,61 @@ class GatedCrossBlock(nn.Module):
             thought = thought * look.thinking
         delta = delta + self.mlp_gate.tanh().to(x.dtype) * thought
         return flat.index_add(0, look.rows, delta).view(x.shape)
+
+
+class GatedCrossBlock(CrossBlock):
+    """The cross of Llama 3.2 Vision: RMSNorm, grouped queries with q/k norms, SwiGLU."""
+
+    def __init__(
+        self, width: int, heads: int, kv_heads: int, head_width: int, hidden: int, eps: float
+    ) -> None:
+        attn = CrossAttention(width, heads, kv_heads, head_width, eps)
+        super().__init__(RMSNorm(width, eps), attn, RMSNorm(width, eps), SwiGLU(width, hidden))
+
+
+class FlamingoCrossBlock(CrossBlock):
+    """The cross of Flamingo: LayerNorm, plain heads of any width, an MLP with GELU and no biases.
+
+    Alayrac et al. 2022, section 3.1.2, in the numbers of open_flamingo: 8 heads of 64, hidden = 4 * width,
+    GELU where the paper has a squared ReLU. There the MLP also changes text that sees no picture; here
+    such text stays as it came, as under every cross.
+    """
+
+    def __init__(self, width: int, heads: int, head_width: int, hidden: int, eps: float) -> None:
+        attn = CrossAttention(width, heads, heads, head_width, None)
+        mlp = MLP(width, hidden, "gelu", bias=False)
+        super().__init__(LayerNorm(width, eps), attn, LayerNorm(width, eps), mlp)
+
+
+class LatentBlock(nn.Module):
+    """Pre-norm layer of a perceiver: latents read vectors, then an MLP.
+
+    Jaegle et al. 2021 (Perceiver): latents read the vectors alone, biases everywhere. Alayrac et al.
+    2022 (Flamingo's resampler): `joint`, so latents read the vectors and one another; no biases.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        head_width: int,
+        hidden: int,
+        eps: float,
+        *,
+        source: int,
+        joint: bool,
+        bias: bool,
+    ) -> None:
+        super().__init__()
+        self.attn_norm = LayerNorm(width, eps)
+        self.source_norm = LayerNorm(source, eps)
+        self.attn = LatentAttention(width, heads, head_width, source, bias=bias)
+        self.mlp_norm = LayerNorm(width, eps)
+        self.mlp = MLP(width, hidden, "gelu", bias=bias)
+        self.joint = joint
+
+    def forward(self, latents: Tensor, vectors: Tensor) -> Tensor:
+        """latents [N, L, width], vectors [N, K, source] -> [N, L, width]."""
+        own, read = self.attn_norm(latents), self.source_norm(vectors)
+        latents = latents + self.attn(own, read, *([own] if self.joint else []))
+        return latents + self.mlp(self.mlp_norm(latents))

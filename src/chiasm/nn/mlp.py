@@ -37,12 +37,20 @@ ACTIVATIONS = {
 
 
 class MLP(nn.Module):
-    """down(activation(up(x))) with biases (ViT, CLIP, SigLIP, and LLaVA's projector)."""
+    """down(activation(up(x))), with biases (ViT, CLIP, LLaVA's projector) or without (Flamingo)."""
 
-    def __init__(self, width: int, hidden: int, activation: str, out: int | None = None) -> None:
+    def __init__(
+        self,
+        width: int,
+        hidden: int,
+        activation: str,
+        out: int | None = None,
+        *,
+        bias: bool = True,
+    ) -> None:
         super().__init__()
-        self.up = Linear(width, hidden)
-        self.down = Linear(hidden, out or width)
+        self.up = Linear(width, hidden, bias=bias)
+        self.down = Linear(hidden, out or width, bias=bias)
         self.activation = ACTIVATIONS[activation]
 
     def forward(self, x: Tensor) -> Tensor:

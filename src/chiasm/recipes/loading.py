@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from chiasm.checkpoint.composed import load_model, part_home, save_model
 from chiasm.checkpoint.folder import load_decoder
 from chiasm.checkpoint.weights import read_json
 from chiasm.inputs.chat_format import ChatFormat
-from chiasm.inputs.image import Transform
 from chiasm.inputs.processor import Processor
+from chiasm.inputs.tiles import load_transform
 from chiasm.inputs.tokenizer import Tokenizer
 from chiasm.recipes.answering import Model
 from chiasm.recipes.parts import Assembled, Say
@@ -75,14 +76,14 @@ def _is_ours(home: Path) -> bool:
 
 def _load_composed(home: Path, dtype: torch.dtype, say: Say) -> tuple[Model, Processor]:
     loaded = load_model(home, dtype, say=say)
-    transform = Transform.load(home)
+    transform = load_transform(home)
     config = loaded.model.config
     processor = Processor(
         Tokenizer.load(home),
         ChatFormat.load(home),
         transform,
         image_token=config.image_token,
-        places=config.places(transform.size),
+        places=partial(config.places, transform.size),
         default_system=loaded.config.get("system"),
     )
     return loaded.model, processor

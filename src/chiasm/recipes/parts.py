@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -96,6 +97,6 @@ def make_processor(
         ChatFormat.load(home),
         Transform(size=settings.image_size, fit=settings.fit),
         image_token=config.image_token,
-        places=config.places(settings.image_size),
+        places=partial(config.places, settings.image_size),
         default_system=settings.system,
     )

@@ -22,7 +22,7 @@ from chiasm.checkpoint.builtin import PARTS, held
 from chiasm.checkpoint.composed import load_model, part_home
 from chiasm.checkpoint.folder import open_decoder, open_vit
 from chiasm.checkpoint.weights import Provenance, read_json
-from chiasm.inputs.image import Transform
+from chiasm.inputs.tiles import load_transform
 from chiasm.models import CrossedConfig, DecoderConfig, PrefixConfig, ViTConfig
 from chiasm.models.cost import decoder_of, token_bytes
 from chiasm.models.eyes import EyesConfig
@@ -202,7 +202,7 @@ def _subject(name: str, say: Say, sizes: bool = False) -> _Subject:
 
 def _composed(name: str, home: Path, say: Say) -> _Subject:
     loaded = load_model(home, pick_dtype("auto", pick_device()), say=say)
-    size = Transform.load(home).size
+    size = load_transform(home).size
     referred = loaded.config["parts"]  # their origins name a source already
     origins = {
         key: origin

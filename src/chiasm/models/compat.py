@@ -1,13 +1,13 @@
-"""What transformers computes instead: text that sees no picture looks at all of its row's pictures.
+"""What transformers computes instead of Meta's numbers, so that people can explain differences.
 
-    row 0   a  b  ▣0 c          Meta, and we by default     transformers 4.45 to 5.23
+Two things, from transformers 4.56 on (docs/compat.md). Features: layers are read one block too late.
+Masks: text that sees no picture looks at all of its row's pictures, because the mask of such a token
+is all "hidden", and transformers multiplies it by zero, which shows everything (its issue 39379):
+
+    row 0   a  b  ▣0 c          Meta, and we by default     transformers
     row 1   d  e  f  g          a b see nothing             a b attend to every tile of picture 0, padding
                                 d e f g see nothing         tiles too; d e f g to a black picture of no shape;
                                                             their feed-forward branch alone is silenced
-
-The mask of such a token is all "hidden"; transformers multiplies it by zero, which shows everything
-(transformers issue 39379). `compat="hf"` exists so that people can explain differences; it is no way to
-train.
 """
 
 from __future__ import annotations
@@ -19,6 +19,17 @@ from chiasm.base.vision import Vision
 from chiasm.models.sight import project, starts_of, tiles_of
 from chiasm.nn import Look, group
 from chiasm.nn.memory import Pairs
+
+
+def taps_in(compat: str, taps: tuple[str, ...], depth: int) -> tuple[str, ...]:
+    """Return the taps that a model reads when it shall answer as `compat` does ("meta" or "hf").
+
+    Meta reads what enters a block (the taps of a configuration); transformers what leaves it.
+    """
+    if compat == "meta":
+        return taps
+    inner = {f"block.{i}": f"block.{i + 1}" for i in range(depth - 1)}
+    return tuple((inner | {f"block.{depth - 1}": "last"}).get(tap, tap) for tap in taps)
 
 
 def leaking(model: nn.Module, vision: Vision) -> tuple[Pairs, Look, int]:
