@@ -28,13 +28,14 @@ if TYPE_CHECKING:
         save_decoder,
         save_vit,
     )
+    from chiasm.checkpoint.fused import load_fused, open_fused, save_fused
     from chiasm.checkpoint.gguf import read_gguf
+    from chiasm.checkpoint.shards import write_shards, write_tensors
     from chiasm.checkpoint.weights import (
         CheckpointError,
         Provenance,
         load_strict,
         read_tensors,
-        write_tensors,
     )
 
 _HOMES = {
@@ -44,11 +45,11 @@ _HOMES = {
     **dict.fromkeys(
         ("load_decoder", "load_vit", "read_companions", "save_decoder", "save_vit"), "folder"
     ),
+    **dict.fromkeys(("load_fused", "open_fused", "save_fused"), "fused"),
     # tensors by file
     "read_gguf": "gguf",
-    **dict.fromkeys(
-        ("CheckpointError", "Provenance", "load_strict", "read_tensors", "write_tensors"), "weights"
-    ),
+    **dict.fromkeys(("write_shards", "write_tensors"), "shards"),
+    **dict.fromkeys(("CheckpointError", "Provenance", "load_strict", "read_tensors"), "weights"),
 }
 
 __all__ = [
@@ -56,17 +57,21 @@ __all__ = [
     "Loaded",
     "Provenance",
     "load_decoder",
+    "load_fused",
     "load_model",
     "load_strict",
     "load_vit",
+    "open_fused",
     "pull",
     "pull_wheel",
     "read_companions",
     "read_gguf",
     "read_tensors",
     "save_decoder",
+    "save_fused",
     "save_model",
     "save_vit",
+    "write_shards",
     "write_tensors",
 ]
 

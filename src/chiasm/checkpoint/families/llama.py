@@ -14,7 +14,7 @@ from chiasm.checkpoint.names import NameTable
 from chiasm.checkpoint.weights import CheckpointError
 from chiasm.models.decoder import DecoderConfig
 
-_BLOCK = {
+BLOCK = {
     "input_layernorm": "attn_norm",
     "self_attn.q_proj": "attn.q",
     "self_attn.k_proj": "attn.k",
@@ -42,7 +42,7 @@ def table(tied: bool) -> NameTable:
     """Return the names of a LlamaForCausalLM; a tied head may be stored and must then be equal."""
     rows = {
         f"model.layers.*.{theirs}.weight": f"blocks.*.{ours}.weight"
-        for theirs, ours in _BLOCK.items()
+        for theirs, ours in BLOCK.items()
     }
     rows |= {"model.embed_tokens.weight": "embed.weight", "model.norm.weight": "norm.weight"}
     speeds = {

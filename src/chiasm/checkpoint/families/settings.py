@@ -51,6 +51,15 @@ class Record:
             raise CheckpointError(f'{self.source}: "{key}" is {_short(value)}, not a text.')
         return value
 
+    def numbers(self, key: str, default: list[int]) -> list[int]:
+        """Return a list of whole numbers."""
+        value = self._get(key, default)
+        if not isinstance(value, list) or not all(type(number) is int for number in value):
+            raise CheckpointError(
+                f'{self.source}: "{key}" is {_short(value)}, not a list of whole numbers.'
+            )
+        return value
+
     def inner(self, key: str) -> Record | None:
         """Return a record within the record, None when it is absent or null."""
         value = self.values.get(key)
