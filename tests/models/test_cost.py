@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from chiasm.base.vision import Vision
+from chiasm.base.vision import Clips, Vision
 from chiasm.models import Crossed, Decoder, Prefix, cost
 from chiasm.models.eyes import EyesConfig, eyes
+from chiasm.models.perceiver import AggregatorConfig, ResamplerConfig
 from chiasm.models.projector import ProjectorConfig
 from chiasm.models.sight import project, vectors_of
 from chiasm.models.tiled import TiledViTConfig
+from chiasm.models.video import VideoConfig
 from chiasm.models.zoo import zoo
 from chiasm.testing import (
     toy_crossed,
@@ -152,6 +154,49 @@ def test_looking_costs_what_the_counter_counts() -> None:
         model.head(model(tokens, vision=vision)[:, -1:])
 
     assert counted(prefill) == picture + cost.text_flops(model.config, 7, seen=seen)
+
+
+RESAMPLER = ProjectorConfig(
+    taps=("final",),
+    kind="resampler",
+    cls=False,
+    resampler=ResamplerConfig(latents=5, depth=2, heads=2, head_width=6, frames=3),
+)
+
+
+@pytest.mark.parametrize("cross", ["llama", "flamingo"])
+def test_flamingo_costs_what_the_counter_counts(cross: str) -> None:
+    model = toy_crossed(cross=cross, projector=RESAMPLER)
+    seen = cost.vectors_of_picture(model.config)
+    vision = Vision(torch.tensor([[[0, 1]] * 7]), pixels(1))
+    picture = (
+        cost.eyes_flops(model.config.encoder, ("final",))
+        + cost.projector_flops(model.config)
+        + cost.memory_flops(model.config, seen)
+    )
+    counts = counted(lambda: model(torch.zeros(1, 7, dtype=torch.long), vision=vision))
+    assert seen == 5
+    assert counts == picture + cost.text_flops(model.config, 7, seen=seen) - cost.head_flops(
+        model.config.decoder
+    )
+
+
+@pytest.mark.parametrize("frames", [1, 4, 7])
+def test_videos_cost_what_the_counter_counts(frames: int) -> None:
+    aggregator = AggregatorConfig(
+        latents=5, depth=2, heads=2, head_width=6, hidden=14, merge=3, frames=3
+    )
+    model = toy_crossed(video=VideoConfig(aggregator=aggregator, every=2))
+    video, tokens = model.config.video, torch.zeros(1, 7, dtype=torch.long)
+    clips = Clips(torch.tensor([[[0, 1]] * 7]), torch.tensor([frames]), pixels(frames))
+    cache = model.cache(1, 7)
+    seen = cost.vectors_of_clip(video, frames)
+    spans = torch.zeros(1, 7, 2, dtype=torch.long)
+    counts = counted(lambda: model(tokens, vision=Vision(spans, clips=clips), cache=cache))
+    text = cost.decoder_flops(model.config.decoder, 7) + cost.cross_flops(model.config, 7, seen, 1)
+    assert counts == cost.clip_flops(model.config, video, frames) + text
+    remembered = [part for pair in cache.clips.pairs for part in pair]
+    assert held(remembered) == cost.picture_bytes(model.config, seen, size=4, crosses=1)
 
 
 # ---- memory ------------------------------------------------------------------------------------

@@ -138,6 +138,11 @@ def _layouts(report: Report) -> Iterator[str]:
 def _costs(report: Report) -> Iterator[str]:
     for sight in report.pictures:
         yield _picture(sight, len(report.pictures) > 1)
+    if (clip := report.video) is not None:
+        yield (
+            f"a video         {clip.frames} frames, {clip.vectors} vectors; takes 1 token of the text, "
+            f"{_size(clip.bytes)} of memory and {_flops(clip.flops)}"
+        )
     if report.bytes_per_1k_tokens is not None:
         yield f"1,000 tokens    {_size(report.bytes_per_1k_tokens)} of memory"
     if (text := report.text) is not None:

@@ -13,13 +13,16 @@ included; a kernel that skips them does about half as much over a long text.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
-from chiasm.models.crossed import CrossedConfig
+from chiasm.models.crossed import FLAMINGO, CrossedConfig
 from chiasm.models.decoder import DecoderConfig
 from chiasm.models.eyes import EyesConfig
+from chiasm.models.perceiver import ResamplerConfig
 from chiasm.models.prefix import PrefixConfig
 from chiasm.models.tiled import TiledViTConfig
+from chiasm.models.video import VideoConfig
 from chiasm.models.vit import ViTConfig
 
 Seeing: TypeAlias = CrossedConfig | PrefixConfig
@@ -57,12 +60,32 @@ def head_flops(config: DecoderConfig, places: int = 1) -> int:
     return 2 * places * config.width * config.vocab
 
 
-def cross_flops(config: CrossedConfig, tokens: int, vectors: int) -> int:
-    """FLOPs of the crosses for `tokens` tokens that look at `vectors` vectors of pictures."""
+@dataclass(frozen=True)
+class Cross:
+    """Sizes of one cross."""
+
+    heads: int
+    kv_heads: int
+    head_width: int
+    thinking: int
+    """Weights of its feed-forward network."""
+
+
+def cross_of(config: CrossedConfig) -> Cross:
+    """Return the sizes of a cross: the decoder's (Llama 3.2), or Flamingo's own."""
     c = config.decoder
-    matrices = 2 * c.width * c.heads * c.head_width + 3 * c.width * c.hidden
+    if config.cross == "flamingo":
+        heads, head_width = FLAMINGO
+        return Cross(heads, heads, head_width, 2 * c.width * 4 * c.width)
+    return Cross(c.heads, c.kv_heads, c.head_width, 3 * c.width * c.hidden)
+
+
+def cross_flops(config: CrossedConfig, tokens: int, vectors: int, crosses: int) -> int:
+    """FLOPs of `crosses` crosses for `tokens` tokens that look at `vectors` vectors."""
+    c = cross_of(config)
+    matrices = 2 * config.decoder.width * c.heads * c.head_width + c.thinking
     pairs = tokens * vectors
-    return config.crosses * (2 * tokens * matrices + 4 * c.heads * c.head_width * pairs)
+    return crosses * (2 * tokens * matrices + 4 * c.heads * c.head_width * pairs)
 
 
 def text_flops(config: DecoderConfig | Seeing, tokens: int, before: int = 0, seen: int = 0) -> int:
@@ -73,7 +96,7 @@ def text_flops(config: DecoderConfig | Seeing, tokens: int, before: int = 0, see
     decoder = config if isinstance(config, DecoderConfig) else config.decoder
     count = decoder_flops(decoder, tokens, before) + head_flops(decoder)
     if isinstance(config, CrossedConfig) and seen:
-        count += cross_flops(config, tokens, seen)
+        count += cross_flops(config, tokens, seen, config.crosses)
     return count
 
 
@@ -133,28 +156,71 @@ def _layer(config: EyesConfig, length: int, pairs: int) -> int:
 
 def projector_flops(config: Seeing, tiles: int = 1, image_size: int | None = None) -> int:
     """FLOPs of the projector for one picture."""
-    projector, out = config.projector, config.decoder.width
-    entering = config.encoder.width * len(projector.taps) * projector.squares**2
+    projector, out, encoder = config.projector, config.decoder.width, config.encoder
+    entering = encoder.width * len(projector.taps) * projector.squares**2
     matrices = entering * out + (out * out if projector.kind == "mlp" else 0)
-    return 2 * vectors_of_picture(config, tiles, image_size) * matrices
+    mapped = 2 * vectors_of_picture(config, tiles, image_size) * matrices
+    if projector.resampler is None:
+        return mapped
+    plain = projector.model_copy(update={"resampler": None, "kind": "linear"})
+    encoded = plain.places(encoder.places(image_size), encoder.lead)
+    return mapped + tiles * resampler_flops(projector.resampler, entering, encoded)
 
 
-def memory_flops(config: Seeing, vectors: int) -> int:
-    """FLOPs of the crosses' keys and values for `vectors` vectors of a picture; none without crosses."""
-    if isinstance(config, PrefixConfig):
-        return 0
-    c = config.decoder
-    return config.crosses * 4 * vectors * c.width * c.kv_heads * c.head_width
+def resampler_flops(config: ResamplerConfig, width: int, vectors: int) -> int:
+    """FLOPs of a resampler at `width` that reads `vectors` vectors at once.
+
+    In each block latents ask and answer, the vectors and the latents are asked, and latents think.
+    """
+    c, inner = config, config.heads * config.head_width
+    hidden = 4 * width if c.hidden is None else c.hidden
+    asked = c.latents + vectors
+    matrices = width * inner * (2 * c.latents + 2 * asked) + 2 * width * hidden * c.latents
+    return c.depth * (2 * matrices + 4 * inner * c.latents * asked)
 
 
-def picture_bytes(config: Seeing, vectors: int, size: int = 2) -> int:
-    """Memory of a picture in a conversation, beside that of the tokens that it takes in the text.
+def memory_flops(config: Seeing, vectors: int, crosses: int | None = None) -> int:
+    """FLOPs of the keys and values of `vectors` vectors in the picture's crosses, or in `crosses`.
 
-    Keys and values in all crosses, numbers of `size` bytes; none without crosses. The key heads are
-    kept as they are: Meta's code keeps them copied for every query head (4 times as much for Llama 3.2
-    11B, 8 times for 90B).
+    None in a model without crosses.
     """
     if isinstance(config, PrefixConfig):
         return 0
-    c = config.decoder
-    return config.crosses * 2 * c.kv_heads * c.head_width * vectors * size
+    c = cross_of(config)
+    count = config.crosses if crosses is None else crosses
+    return count * 4 * vectors * config.decoder.width * c.kv_heads * c.head_width
+
+
+def picture_bytes(config: Seeing, vectors: int, size: int = 2, crosses: int | None = None) -> int:
+    """Memory of a picture in a conversation, beside that of the tokens that it takes in the text.
+
+    Keys and values in all the pictures' crosses, or in `crosses`, numbers of `size` bytes; none in a
+    model without crosses. The key heads are kept as they are: Meta's code keeps them copied for every
+    query head (4 times as much for Llama 3.2 11B, 8 times for 90B).
+    """
+    if isinstance(config, PrefixConfig):
+        return 0
+    c = cross_of(config)
+    count = config.crosses if crosses is None else crosses
+    return count * 2 * c.kv_heads * c.head_width * vectors * size
+
+
+# ---- videos ------------------------------------------------------------------------------------
+
+
+def vectors_of_clip(video: VideoConfig, frames: int) -> int:
+    """Vectors that the video crosses get of a clip: effective frames times latents."""
+    return -(-frames // video.aggregator.merge) * video.aggregator.latents
+
+
+def clip_flops(
+    config: CrossedConfig, video: VideoConfig, frames: int, image_size: int | None = None
+) -> int:
+    """FLOPs of seeing a clip, once: its frames of one tile each, their merging, keys and values."""
+    each = eyes_flops(config.encoder, config.projector.taps, 1, image_size)
+    each += projector_flops(config, 1, image_size)
+    vectors, c = vectors_of_picture(config, 1, image_size), video.aggregator
+    groups = [min(c.merge, frames - start) for start in range(0, frames, c.merge)]
+    merging = sum(resampler_flops(c, config.decoder.width, vectors * group) for group in groups)
+    seen = vectors_of_clip(video, frames)
+    return frames * each + merging + memory_flops(config, seen, video.count(config.crosses))

@@ -23,6 +23,9 @@ from chiasm.nn import Cache, CrossBlock, FlamingoCrossBlock, GatedCrossBlock, Lo
 from chiasm.nn.masks import look
 from chiasm.nn.memory import Pairs
 
+FLAMINGO = (8, 64)
+"""Heads of Flamingo's crosses, and the width of one (open_flamingo)."""
+
 
 class CrossedConfig(Settings):
     """A language model, eyes, and the crosses between them."""
@@ -195,7 +198,7 @@ class Crossed(nn.Module):
 def _cross(config: CrossedConfig) -> CrossBlock:
     d = config.decoder
     if config.cross == "flamingo":
-        return FlamingoCrossBlock(d.width, 8, 64, 4 * d.width, 1e-5)
+        return FlamingoCrossBlock(d.width, *FLAMINGO, 4 * d.width, 1e-5)
     return GatedCrossBlock(d.width, d.heads, d.kv_heads, d.head_width, d.hidden, d.norm_eps)
 
 

@@ -18,10 +18,11 @@ from typing import Any, TypeAlias
 
 from torch import nn
 
-from chiasm.models.cost import Seeing, decoder_of, tile_row, vectors_of_picture
+from chiasm.models.cost import Seeing, cross_of, decoder_of, tile_row, vectors_of_picture
 from chiasm.models.crossed import CrossedConfig
 from chiasm.models.decoder import DecoderConfig
 from chiasm.models.eyes import EyesConfig
+from chiasm.models.perceiver import ResamplerConfig
 from chiasm.models.prefix import PrefixConfig
 from chiasm.models.vit import ViTConfig
 
@@ -276,19 +277,36 @@ def _projector(config: Seeing, vectors: int, step: Step) -> int:
         count += encoded * (size * merged + 8 * len(projector.taps))
     if projector.kind == "mlp":
         count += 2 * vectors * size * config.decoder.width
+    if projector.resampler is not None:
+        lead = 0 if projector.cls else step.tiles * config.encoder.lead
+        entering = (encoded - lead) // projector.squares**2
+        width = merged * projector.squares**2
+        count += _resampler(projector.resampler, width, vectors, entering, size)
     return count
+
+
+def _resampler(c: ResamplerConfig, width: int, latents: int, vectors: int, size: int) -> int:
+    """All its blocks, for so many latents and vectors of all tiles together."""
+    inner, hidden = c.heads * c.head_width, 4 * width if c.hidden is None else c.hidden
+    norm = 2 * size * width + 8
+    asking = latents * (2 * norm + 2 * size * inner + 4 * c.heads + 2 * size * hidden)
+    asked = vectors * (size * width + 8) + (latents + vectors) * 2 * size * inner
+    return c.depth * (asking + asked) + vectors * size * width + latents * (size * width + 8)
 
 
 def _crosses(config: CrossedConfig, tokens: int, vectors: int, size: int) -> _Kept:
     """Crosses, as if they learned: they let no gradient pass otherwise."""
-    c = config.decoder
+    c, width = cross_of(config), config.decoder.width
     query, key = c.heads * c.head_width, c.kv_heads * c.head_width
-    asking = (4 + size) * query + 4 * c.heads  # the queries' norm
-    attention = 3 * size * query + 4 * c.heads  # queries, the outcome, and the same in order again
-    sums = 3 * size * c.width  # what each gate scales, and what is added to the stream
-    places = 3 * 8  # which tokens look, thrice
-    block = 2 * _rms(c.width, 1, True, size) + asking + attention + sums + places
-    block += 4 * size * c.hidden
-    memory = vectors * (4 * key + 4 * c.kv_heads + 3 * size * key)
-    layers = _Layers(config.crosses, tokens * block, tokens * size * c.width)
-    return [layers], config.crosses * memory + vectors * size * c.width
+    block = 3 * size * query + 4 * c.heads  # queries, the outcome, and the same in order again
+    block += 3 * size * width  # what each gate scales, and what is added to the stream
+    block += 3 * 8  # which tokens look, thrice
+    if config.cross == "flamingo":
+        block += 2 * (2 * size * width + 8) + 2 * size * 4 * width
+        memory = vectors * 2 * size * key
+    else:
+        block += 2 * _rms(width, 1, True, size) + 4 * size * config.decoder.hidden
+        block += (4 + size) * query + 4 * c.heads  # the queries' norm
+        memory = vectors * (4 * key + 4 * c.kv_heads + 3 * size * key)
+    layers = _Layers(config.crosses, tokens * block, tokens * size * width)
+    return [layers], config.crosses * memory + vectors * size * width

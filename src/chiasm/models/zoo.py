@@ -1,7 +1,9 @@
 """Sizes of known models: a row of numbers for each, no weights.
 
 Names are the last part of the hub's, in lower case. A row says what the published weights are, so that
-they fit; `llama-3.1-405b-vision`, whose weights Meta keeps, is as the paper describes it.
+they fit. Four rows have names of ours and no weights that anyone can load: what Meta keeps to itself, as
+its paper describes it (`llama-3.1-405b-vision`, `llama-3.1-8b-video`, `llama-3.1-70b-video`), and a
+Flamingo over Llama (`llama-7b-flamingo`; DeepMind's stands over Chinchilla).
 """
 
 from __future__ import annotations
@@ -13,9 +15,11 @@ from typing import Any, TypeAlias
 from chiasm.base.errors import UserError, did_you_mean
 from chiasm.models.crossed import CrossedConfig
 from chiasm.models.decoder import DecoderConfig
+from chiasm.models.perceiver import ResamplerConfig
 from chiasm.models.prefix import PrefixConfig
 from chiasm.models.projector import ProjectorConfig
 from chiasm.models.tiled import TiledViTConfig
+from chiasm.models.video import VideoConfig
 from chiasm.models.vit import ViTConfig
 from chiasm.nn import RopeScaling
 
@@ -63,19 +67,12 @@ def _smollm2(width: int, depth: int, heads: int, kv_heads: int, hidden: int) -> 
     )
 
 
-def _vicuna(width: int, depth: int, heads: int, hidden: int) -> DecoderConfig:
-    """Llama 1 and 2 as LLaVA-1.5 carries them: the table is padded to 32,064 rows."""
-    return DecoderConfig(
-        vocab=32_064,
-        width=width,
-        depth=depth,
-        heads=heads,
-        kv_heads=heads,
-        head_width=width // heads,
-        hidden=hidden,
-        context=4096,
-        tied=False,
-    )
+def _llama_1(width: int, depth: int, heads: int, hidden: int, **more: Any) -> DecoderConfig:
+    """Llama 1 and 2; where LLaVA-1.5 carries them, the table is padded to 32,064 rows."""
+    sizes: dict[str, Any] = {"vocab": 32_064, "kv_heads": heads, "head_width": width // heads}
+    sizes |= {"context": 4096, "tied": False}
+    own = {"width": width, "depth": depth, "heads": heads, "hidden": hidden}
+    return DecoderConfig(**(sizes | own | more))
 
 
 _B8 = (4096, 32, 32, 14_336)
@@ -150,6 +147,28 @@ def _llama_vision(decoder: str, image_size: int, crosses: int, **more: Any) -> C
     )
 
 
+def _llama_video(decoder: str, crosses: int) -> CrossedConfig:
+    """Llama 3 with eyes for pictures and videos: chunks of 448 pixels (Llama 3 herd of models, 7.4)."""
+    return _llama_vision(decoder, 448, crosses, video=VideoConfig(), tables="grid")
+
+
+def _flamingo(decoder: DecoderConfig) -> CrossedConfig:
+    """A Flamingo in open_flamingo's numbers: CLIP-L, 64 latents, a cross before every fourth block.
+
+    There crosses read vectors as wide as the eyes; here the projector brings them to the decoder's.
+    """
+    resampled: dict[str, Any] = {"kind": "resampler", "resampler": ResamplerConfig()}
+    return CrossedConfig(
+        decoder=decoder,
+        encoder=_EYES["clip-vit-large-patch14"],
+        projector=ProjectorConfig(**resampled, norm=False, cls=False),
+        crosses=8,
+        cross="flamingo",
+        attend="only_last",
+        extra_tokens=2,  # a picture's place, and the end of what belongs to it
+    )
+
+
 def _llava(decoder: DecoderConfig) -> PrefixConfig:
     """LLaVA-1.5 (Liu et al. 2023b): the last layer but one of CLIP-L at 336 pixels, without CLS."""
     eyes = _EYES["clip-vit-large-patch14-336"]
@@ -174,8 +193,13 @@ _SEEING: dict[str, CrossedConfig | PrefixConfig] = {
     "llama-3.1-405b-vision": _llama_vision(
         "llama-3.1-405b", 336, 31, before=tuple(range(3, 126, 4)), tables="grid"
     ),
-    "llava-1.5-7b-hf": _llava(_vicuna(4096, 32, 32, 11_008)),
-    "llava-1.5-13b-hf": _llava(_vicuna(5120, 40, 40, 13_824)),
+    "llama-3.1-8b-video": _llama_video("llama-3.1-8b", 8),
+    "llama-3.1-70b-video": _llama_video("llama-3.1-70b", 20),
+    "llava-1.5-7b-hf": _llava(_llama_1(4096, 32, 32, 11_008)),
+    "llava-1.5-13b-hf": _llava(_llama_1(5120, 40, 40, 13_824)),
+    "llama-7b-flamingo": _flamingo(
+        _llama_1(4096, 32, 32, 11_008, vocab=32_000, context=2048, norm_eps=1e-6)
+    ),
 }
 
 

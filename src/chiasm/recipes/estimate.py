@@ -17,6 +17,7 @@ from torch import nn
 from chiasm.models import CrossedConfig, DecoderConfig, PrefixConfig, compose
 from chiasm.models.cost import (
     Seeing,
+    clip_flops,
     decoder_of,
     eyes_flops,
     memory_flops,
@@ -25,6 +26,7 @@ from chiasm.models.cost import (
     projector_flops,
     text_flops,
     token_bytes,
+    vectors_of_clip,
     vectors_of_picture,
 )
 from chiasm.models.decoder import Decoder
@@ -34,6 +36,8 @@ from chiasm.models.zoo import ZooConfig
 
 TOKENS = 2048
 """Length of a text where none is asked for and the model can hold as much."""
+FRAMES = 64
+"""Frames of the video whose cost is told (Llama 3 herd of models, 7.5)."""
 KINDS = ("float32", "bfloat16", "int8", "int4")
 """What the weights of a model that speaks can be kept as."""
 
@@ -96,8 +100,21 @@ class Sight:
 
 
 @dataclass(frozen=True)
+class Watching:
+    """What a video costs, its frames being of one tile each."""
+
+    frames: int
+    vectors: int
+    """Vectors that the video crosses get of it."""
+    bytes: int
+    """Memory that it takes during a conversation: the video crosses' keys and values."""
+    flops: int
+    """FLOPs of seeing it, once."""
+
+
+@dataclass(frozen=True)
 class Learning:
-    """Memory of one device while the model learns."""
+    """Memory of one device while the model learns from text and a picture; videos are left out."""
 
     gpus: int
     tokens: int
@@ -188,6 +205,20 @@ def _sight(config: EyesConfig | Seeing, tiles: int, asked: Question) -> Sight:
         encoder_flops=eyes_flops(config.encoder, config.projector.taps, tiles, side),
         projector_flops=projector_flops(config, tiles, side),
         cross_flops=memory_flops(config, vectors),
+    )
+
+
+def watching(config: ZooConfig, asked: Question) -> Watching | None:
+    """Return what a video of 64 frames costs; None for a model without eyes for videos."""
+    video = config.video if isinstance(config, CrossedConfig) else None
+    if not isinstance(config, CrossedConfig) or video is None:
+        return None
+    vectors, crosses = vectors_of_clip(video, FRAMES), video.count(config.crosses)
+    return Watching(
+        FRAMES,
+        vectors,
+        picture_bytes(config, vectors, asked.size, crosses),
+        clip_flops(config, video, FRAMES, asked.image_size),
     )
 
 

@@ -36,12 +36,14 @@ from chiasm.recipes.estimate import (
     Serving,
     Sight,
     Text,
+    Watching,
     built,
     eyes_of,
     learning_of,
     serving_of,
     sights,
     text_of,
+    watching,
 )
 from chiasm.recipes.loading import home_of
 from chiasm.recipes.parts import Say, shape_config
@@ -91,6 +93,7 @@ class Report:
     """A picture of the most tiles."""
     pictures: tuple[Sight, ...]
     """Pictures by the number of their tiles, from one on."""
+    video: Watching | None
     encoder_by_tables: Mapping[str, int]
     """Parameters of eyes over tiles, by who stores their tables: "grid" (Meta), "shapes" (transformers)."""
     learning: Learning
@@ -285,6 +288,7 @@ def _describe(subject: _Subject, asked: Question, table: str | None, new: bool =
         text=text_of(config, asked),
         picture=pictures[-1] if pictures else None,
         pictures=pictures,
+        video=watching(config, asked),
         encoder_by_tables=_by_tables(eyes_of(config)),
         learning=learning_of(config, numbers, parts, named, asked),
         serving=serving_of(config, numbers, asked),
