@@ -53,6 +53,8 @@ class Options:
     """How many devices learn together."""
     tokens: Count = None
     """How long the text is that costs are told for; 2,048 where the model holds as much."""
+    known: Flag = False
+    """Instead of a name: list all known models in one table."""
     tensors: Flag = False
     """List where each tensor comes from."""
     json: Flag = False
@@ -62,17 +64,15 @@ class Options:
 def main(words: list[str]) -> int:
     """Describe what the words name."""
     options = read("chiasm inspect", words, Options(), ABOUT)
-    pair = options.decoder is not None and options.encoder is not None
-    if len(options.names) != (not pair) or (options.decoder is None) != (options.encoder is None):
-        raise UserError(
-            "Name one model or recipe: chiasm inspect first_light; or both --decoder and --encoder."
-        )
-    for option, number in (("--gpus", options.gpus), ("--tokens", options.tokens)):
-        if number is not None and number < 1:
-            raise UserError(f"{option} is {number}, but must be at least 1.")
+    _check(options)
     from chiasm.base.log import keep_stdout_clean
 
     keep_stdout_clean()
+    if options.known:
+        from chiasm.recipes.gallery import gallery
+
+        print("\n".join(gallery()))
+        return 0
     report = _report(options)
     if options.json:
         print(json_.dumps(report.record(), indent=2))
@@ -83,6 +83,19 @@ def main(words: list[str]) -> int:
                 "\n".join(["", *(f"{key}  <-  {origin}" for key, origin in report.origins.items())])
             )
     return 0
+
+
+def _check(options: Options) -> None:
+    """Raise UserError unless the options name one thing, and count from one."""
+    pair = (options.decoder is not None, options.encoder is not None)
+    if len(options.names) + options.known + all(pair) != 1 or any(pair) != all(pair):
+        raise UserError(
+            "Name one model or recipe: chiasm inspect first_light; or both --decoder and --encoder; "
+            "or --known, to see what there is."
+        )
+    for option, number in (("--gpus", options.gpus), ("--tokens", options.tokens)):
+        if number is not None and number < 1:
+            raise UserError(f"{option} is {number}, but must be at least 1.")
 
 
 def _report(options: Options) -> Report:

@@ -20,10 +20,11 @@ from chiasm.base.device import pick_device, pick_dtype
 from chiasm.base.errors import UserError, did_you_mean
 from chiasm.checkpoint.builtin import PARTS, held
 from chiasm.checkpoint.composed import load_model, part_home
-from chiasm.checkpoint.folder import open_decoder, open_vit
-from chiasm.checkpoint.weights import Provenance, read_json
+from chiasm.checkpoint.folder import Opened, is_metas, open_decoder, open_vit
+from chiasm.checkpoint.fused import open_fused
+from chiasm.checkpoint.weights import read_json
 from chiasm.inputs.tiles import load_transform
-from chiasm.models import CrossedConfig, DecoderConfig, PrefixConfig, ViTConfig
+from chiasm.models import CrossedConfig, DecoderConfig, PrefixConfig
 from chiasm.models.cost import decoder_of, token_bytes
 from chiasm.models.eyes import EyesConfig
 from chiasm.models.footprint import numbers_of
@@ -52,6 +53,8 @@ from chiasm.recipes.settings import CrossedShape, ModelSettings, PrefixShape, Ru
 from chiasm.training.optim import assign, movers
 from chiasm.training.settings import Rate, Table
 
+EYES = ("clip", "siglip", "vit")
+"""How the model_type of a folder with eyes begins."""
 _LEARNS = Rate(peak=1e-4)
 FROZEN_DECODER: Table = (("decoder.*", None), ("*", _LEARNS))
 """Who learns where no recipe is named: all but the language model (Llama 3 herd of models, 7.4)."""
@@ -197,10 +200,14 @@ def _subject(name: str, say: Say, sizes: bool = False) -> _Subject:
             f'There is neither a recipe, a run, a model folder nor a known model called "{name}".{near}'
         )
     home = home_of(name, say)
+    if home.is_dir() and is_metas(home):
+        return _opened(name, open_fused(home))
     kind = str(read_json(home / "config.json").get("model_type")) if home.is_dir() else ""
     if kind.startswith("chiasm_"):
         return _composed(name, home, say)
-    return _part(name, home, "encoder" if kind.startswith("clip") else "decoder")
+    if kind in ("mllama", "llava"):
+        return _opened(name, open_fused(home))
+    return _part(name, home, "encoder" if kind.partition("_")[0] in EYES else "decoder")
 
 
 def _composed(name: str, home: Path, say: Say) -> _Subject:
@@ -225,16 +232,14 @@ def _own_table(run: Path) -> tuple[str, Table] | None:
 
 
 def _part(name: str, home: Path, part: str) -> _Subject:
-    config: DecoderConfig | ViTConfig
-    provenance: Provenance
-    if part == "encoder":
-        eyes = open_vit(home)
-        config, provenance = eyes.config, eyes.provenance
-    else:
-        words = open_decoder(home)
-        config, provenance = words.config, words.provenance
-    origins = {key: f"{provenance.source}, {v}" for key, v in provenance.tensors.items()}
-    return _Subject(name, config, _here(), origins=origins)
+    opened: Opened[Any] = open_vit(home) if part == "encoder" else open_decoder(home)
+    return _opened(name, opened)
+
+
+def _opened(name: str, opened: Opened[Any]) -> _Subject:
+    found = opened.provenance
+    origins = {key: f"{found.source}, {v}" for key, v in found.tensors.items()}
+    return _Subject(name, opened.config, _here(), origins=origins)
 
 
 def _words(config: ZooConfig, name: str) -> DecoderConfig:
