@@ -11,7 +11,6 @@ from tests.cli.conftest import SHORT, SMALL
 from tests.cli.toys import call
 
 from chiasm.models.zoo import NAMES
-from chiasm.recipes.gallery import gallery
 from chiasm.recipes.loading import load
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -184,6 +183,5 @@ def test_what_cannot_be_told_is_said(capsys: Any, words: tuple[str, ...], said: 
 
 def test_the_docs_show_the_table_of_known_models(capsys: Any) -> None:
     table = call(capsys, "inspect", "--known").out.strip()
-    assert table == "\n".join(gallery())
     assert table in (DOCS / "zoo.md").read_text("utf-8"), "run: chiasm inspect --known"
     assert all(f"`{name}`" in table or name.endswith("-instruct") for name in NAMES)

@@ -294,7 +294,7 @@ def _describe(subject: _Subject, asked: Question, table: str | None, new: bool =
         picture=pictures[-1] if pictures else None,
         pictures=pictures,
         video=watching(config, asked),
-        encoder_by_tables=_by_tables(eyes_of(config)),
+        encoder_by_tables=_by_tables(eyes_of(config), _count(portions, "encoder")),
         learning=learning_of(config, numbers, parts, named, asked),
         serving=serving_of(config, numbers, asked),
         origins=origins,
@@ -344,15 +344,27 @@ def _portions(
     )
 
 
+def _count(portions: tuple[Portion, ...], name: str) -> int:
+    """Parameters of a part, or of the whole where that is but one part."""
+    return sum(part.parameters for part in portions if part.name == name or len(portions) == 1)
+
+
 def _source(prefix: str, origins: Mapping[str, str]) -> str:
     """The sources of a part's tensors, without the names of their files."""
     found = (v.rpartition(", ")[0] or v for k, v in origins.items() if k.startswith(prefix))
     return " and ".join(dict.fromkeys(found))
 
 
-def _by_tables(config: EyesConfig | None) -> dict[str, int]:
-    """Parameters of eyes over tiles in both layouts; those of Meta's hold cells that no picture uses."""
+def _by_tables(config: EyesConfig | None, whole: int) -> dict[str, int]:
+    """Parameters of eyes over tiles in both layouts; `whole` as they are."""
     if not isinstance(config, TiledViTConfig):
         return {}
-    both = {kind: built(config.model_copy(update={"tables": kind})) for kind in ("grid", "shapes")}
-    return {kind: sum(p.numel() for p in model.parameters()) for kind, model in both.items()}
+    # Blocks are the same in both, so that eyes without any tell the difference.
+    bare = {"depth": 0, "gated": 0}
+    count = {
+        kind: sum(
+            p.numel() for p in built(config.model_copy(update=bare | {"tables": kind})).parameters()
+        )
+        for kind in ("grid", "shapes")
+    }
+    return {kind: whole - count[config.tables] + held for kind, held in count.items()}
