@@ -9,14 +9,17 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.checkpoint.toys import decoder, equal, vit
+from tests.checkpoint.toys import decoder, decoder_config, equal, vit
 
 from chiasm.base.errors import UserError
+from chiasm.base.layers import INT8, LowBit, LowRank
 from chiasm.checkpoint.card import read_facts
 from chiasm.checkpoint.composed import load_model, save_model
 from chiasm.checkpoint.folder import load_decoder, load_vit, save_decoder, save_vit
 from chiasm.checkpoint.weights import CheckpointError
 from chiasm.models import CrossedConfig, PrefixConfig, compose
+from chiasm.nn import add_lora, lora_state, merge_lora, quantise
+from chiasm.testing import open_gates
 
 FILES = {"tokenizer.json": b"{}", "chat_template.jinja": b"{{ messages }}"}
 
@@ -58,6 +61,20 @@ def test_parts_by_reference_are_not_carried_and_come_back(model: Any, tmp_path: 
     assert equal(loaded.model.state_dict(), model.state_dict())
     origin = loaded.provenance.tensors["decoder.norm.weight"]
     assert "words" in origin and origin.endswith("model.safetensors:model.norm.weight")
+
+
+@pytest.mark.parametrize("kind", [CrossedConfig, PrefixConfig])
+def test_eyes_without_cls_are_a_part_like_any_other(kind: Any, tmp_path: Path) -> None:
+    siglip = open_gates(vit(cls=False, pre_norm=False, patch_bias=True, activation="gelu_tanh"))
+    save_vit(siglip, tmp_path / "eyes")
+    sizes = {"crosses": 2} if kind is CrossedConfig else {}
+    config = kind(decoder=decoder_config(), encoder=siglip.config, **sizes)
+    model = compose(config, decoder(), siglip)
+    part = {"encoder": str(tmp_path / "eyes")}
+    save_model(model, tmp_path / "m", config={}, files={}, parts=part)
+    loaded = load_model(tmp_path / "m")
+    assert loaded.model.config == config
+    assert equal(loaded.model.state_dict(), model.state_dict())
 
 
 def test_one_part_by_reference_and_another_type(model: Any, tmp_path: Path) -> None:
@@ -102,7 +119,7 @@ def change(folder: Path, **changes: Any) -> None:
     ("changes", "words"),
     [
         ({"model_type": "llama"}, "did not write"),
-        ({"format": 2}, "later Chiasm"),
+        ({"format": 3}, "later Chiasm"),
         ({"format": None}, '"format"'),
         ({"model": None}, 'no "model"'),
         ({"model": {"kind": "crossed"}}, "missing"),
@@ -130,3 +147,90 @@ def test_a_tensor_too_few_or_too_many_is_told(model: Any, tmp_path: Path) -> Non
     change(tmp_path / "n", parts=references)
     with pytest.raises(CheckpointError, match="refers to it elsewhere"):
         load_model(tmp_path / "n")
+
+
+# ---- adapters and integers ---------------------------------------------------------------------
+
+WORDS = (("decoder.blocks.*.attn.[qv]", LowRank(rank=2)),)
+QUARTER = LowBit(bits=4, group=4)
+
+
+@torch.no_grad()
+def taught(model: Any) -> Any:
+    add_lora(model, WORDS)
+    for value in lora_state(model).values():
+        value.copy_(0.1 * torch.randn(value.shape))
+    return model
+
+
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+def test_adapters_are_carried_whole_beside_a_part_by_reference(
+    model: Any, dtype: torch.dtype | None, tmp_path: Path
+) -> None:
+    taught(model)
+    save_model(model, tmp_path / "m", config={}, files={}, parts=both(tmp_path), dtype=dtype)
+    carried = load_file(tmp_path / "m" / "model.safetensors")
+    assert {n for n in carried if n.startswith(("decoder", "encoder"))} == set(lora_state(model))
+    apart = load_model(tmp_path / "m", merge=False).model
+    assert equal(lora_state(apart), lora_state(model))
+    assert equal(apart.decoder.state_dict(), model.decoder.state_dict())
+    assert "merge=False" in (tmp_path / "m" / "README.md").read_text()
+    half = load_model(tmp_path / "m", torch.bfloat16, merge=False).model
+    assert equal(lora_state(half), lora_state(model))  # adapters stay in fp32
+
+
+def test_adapters_are_merged_when_a_model_is_loaded_to_speak(model: Any, tmp_path: Path) -> None:
+    taught(model)
+    save_model(model, tmp_path / "m", config={}, files={}, parts=both(tmp_path))
+    loaded = load_model(tmp_path / "m").model
+    merge_lora(model.float())
+    assert equal(loaded.state_dict(), model.state_dict())
+    assert json.loads((tmp_path / "m" / "config.json").read_text())["format"] == 2
+
+
+def test_a_model_without_changes_is_readable_by_the_first_chiasm(
+    model: Any, tmp_path: Path
+) -> None:
+    save_model(model, tmp_path / "m", config={}, files={}, parts={})
+    record = json.loads((tmp_path / "m" / "config.json").read_text())
+    assert record["format"] == 1 and "changes" not in record
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_integers_come_back_bit_for_bit(model: Any, dtype: torch.dtype, tmp_path: Path) -> None:
+    pytest.importorskip("torchao")
+    quantise(model, (("decoder.*", QUARTER), ("*", INT8)))
+    save_model(model, tmp_path / "m", config={}, files={}, parts={})
+    again = load_model(tmp_path / "m", dtype).model
+    held = {n: v.to(dtype) for n, v in model.named_parameters()}
+    assert equal(again.state_dict(), {n: held.get(n, v) for n, v in model.state_dict().items()})
+    kinds = {value.dtype for value in load_file(tmp_path / "m" / "model.safetensors").values()}
+    assert {torch.int8, torch.uint8, torch.bfloat16} <= kinds
+    save_model(again, tmp_path / "n", config={}, files={}, parts={})
+    assert equal(load_model(tmp_path / "n", dtype).model.state_dict(), again.state_dict())
+
+
+def test_a_quantised_part_cannot_be_a_reference(model: Any, tmp_path: Path) -> None:
+    pytest.importorskip("torchao")
+    quantise(model, (("encoder.*", INT8),))
+    with pytest.raises(UserError, match="The encoder is not the one of"):
+        save_model(model, tmp_path / "m", config={}, files={}, parts=both(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"lora": [["decoder.layers.*", {"rank": 2}]]}, "matches no linear layer"),
+        ({"lora": [["decoder.blocks.*.attn.q", {"rank": 3}]]}, "lora_a"),
+        ({"lora": [["decoder.blocks.*.attn.q", {"rank": 0}]]}, "rank"),
+        ({"quantised": [["decoder.blocks.0.attn.q", {"bits": 8}]]}, "decoder.blocks.0.attn.q"),
+        ({"quantised": [["*", {"bits": 3}]]}, "bits"),
+        ({"pruned": []}, "pruned"),
+        ("all of them", "not a record"),
+    ],
+)
+def test_damaged_changes_are_told(changes: Any, words: str, model: Any, tmp_path: Path) -> None:
+    save_model(taught(model), tmp_path / "m", config={}, files={}, parts={})
+    change(tmp_path / "m", changes=changes)
+    with pytest.raises(UserError, match=words):
+        load_model(tmp_path / "m")

@@ -10,8 +10,12 @@ import pytest
 from tests.cli.conftest import SHORT, SMALL
 from tests.cli.toys import call
 
+from chiasm.checkpoint.folder import save_vit
+from chiasm.checkpoint.fused import save_fused
+from chiasm.models import ProjectorConfig
 from chiasm.models.zoo import NAMES
 from chiasm.recipes.loading import load
+from chiasm.testing import toy_prefix, toy_vit
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -63,6 +67,41 @@ def test_parts_alone(capsys: Any) -> None:
     words, eyes = told(capsys, "smollm2-135m-instruct"), told(capsys, "eyes")
     assert (words["kind"], eyes["kind"]) == ("decoder", "vit")
     assert words["context"] == 700 and eyes["context"] is None
+
+
+@pytest.mark.parametrize("shape", [{"cls": False}, {"cls": True}], ids=["siglip", "vit"])
+def test_eyes_of_every_family(shape: dict[str, bool], capsys: Any, tmp_path: Path) -> None:
+    eyes = toy_vit(pre_norm=False, patch_bias=True, **shape)
+    save_vit(eyes, tmp_path / "others")
+    found = told(capsys, str(tmp_path / "others"))
+    assert found["kind"] == "vit" and set(found["origins"]) == set(eyes.state_dict())
+    parameters = sum(parameter.numel() for parameter in eyes.parameters())
+    assert [part["parameters"] for part in found["portions"]] == [parameters]
+
+
+def test_other_peoples_vision_models_are_told(capsys: Any, tmp_path: Path) -> None:
+    projector = ProjectorConfig(taps=("block.2",), kind="mlp", norm=False, cls=False)
+    model = toy_prefix(projector=projector, extra_tokens=0, place_token=7)
+    save_fused(model, tmp_path / "llava")
+    found = told(capsys, str(tmp_path / "llava"))
+    assert found["kind"] == "prefix" and set(found["origins"]) == set(model.state_dict())
+    assert found["parameters"] == sum(parameter.numel() for parameter in model.parameters())
+    assert found["picture"]["vectors"] == found["picture"]["places"] == 9
+
+
+def test_a_recipe_of_adapters_and_tiles_over_known_sizes(capsys: Any, tmp_path: Path) -> None:
+    words = ("--model.decoder", "llama-3.2-1b", "--model.encoder", "vit-base-patch16-224")
+    adapters = ("--model.tiles", "4", "--lora", "decoder.*.q=8", "--learn")
+    rows = ("decoder.*.lora_*=1e-4", "decoder.*=freeze", "encoder.*=freeze", "*=1e-3")
+    shown = call(capsys, "train", "first_light", *words, *adapters, *rows, "--show")
+    assert shown.code == 0, shown.err
+    (tmp_path / "known.yaml").write_text(shown.out)
+    found = told(capsys, str(tmp_path / "known.yaml"))
+    parts = {part["name"]: part for part in found["portions"]}
+    assert parts["decoder"]["learns"] == 16 * 8 * (2048 + 2048)
+    assert parts["decoder"]["parameters"] == 1_235_814_400 + parts["decoder"]["learns"]
+    assert [each["tiles"] for each in found["pictures"]] == [1, 2, 3, 4]
+    assert set(found["origins"].values()) == {"new"}
 
 
 def test_tensors_lists_where_each_comes_from(capsys: Any) -> None:
@@ -124,7 +163,7 @@ def test_any_language_model_takes_any_eyes(capsys: Any) -> None:
     parts = {part["name"]: part for part in crossed["portions"]}
     assert crossed["kind"] == "crossed" and parts["decoder"]["parameters"] == 134_515_008
     assert parts["encoder"]["parameters"] == 412_987_248
-    assert crossed["picture"]["size"] == 378 and crossed["picture"]["vectors"] == 27 * 27
+    assert crossed["picture"]["size"] == 384 and crossed["picture"]["vectors"] == 27 * 27
     prefix = told(capsys, *pair, "llama-3.2-11b-vision", "--fusion", "prefix")
     assert prefix["kind"] == "prefix" and len(prefix["pictures"]) == 4
     assert prefix["picture"]["places"] == prefix["picture"]["vectors"] == 4 * 1024

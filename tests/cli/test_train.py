@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.cli.toys import STEPS, call, command, environment
+from tests.cli.toys import STEPS, call, command, environment, recipe
 
-from chiasm.base.config import from_yaml
+from chiasm.base.config import from_yaml, to_yaml
 from chiasm.cli.arguments import _row, _told
 from chiasm.recipes.book import RECIPES
-from chiasm.recipes.settings import Run
+from chiasm.recipes.settings import CrossedShape, PrefixShape, Run
 
 QUIET = ("--train.look-every", "0", "--train.sample-every", "0")
 LONG = ("--train.steps", "60", "--train.save-every", "50", *QUIET)
@@ -279,3 +279,31 @@ def test_ctrl_c_in_a_process_ends_it_with_130_and_no_traceback(shop: Path, tmp_p
     assert running.returncode == 130, err
     assert "To go on, repeat the command" in out and "Traceback" not in err
     assert list((run / "checkpoints").glob("step-*"))
+
+
+# ---- pictures of several tiles -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", ["crossed", "prefix"])
+def test_a_run_over_tiles_is_trained_told_and_talked_to(
+    capsys: Any, here: Path, shape: str
+) -> None:
+    """The workshop's pictures, 20 to 22 pixels wide, become four tiles of 12."""
+    joined = PrefixShape() if shape == "prefix" else CrossedShape(crosses=2)
+    run = recipe(here, f"tiled_{shape}", joined)
+    run = run.model_copy(update={"model": run.model.model_copy(update={"tiles": 4})})
+    (here / f"{run.name}.yaml").write_text(to_yaml(run))
+    told = json.loads(call(capsys, "inspect", f"{run.name}.yaml", "--json").out)["picture"]
+    each = 9 if shape == "prefix" else 10
+    assert (told["tiles"], told["vectors"]) == (4, 4 * each)
+    assert told["places"] == (36 if shape == "prefix" else 1)
+    assert call(capsys, "train", f"{run.name}.yaml").code == 0
+    shown = call(capsys, "inspect", f"runs/{run.name}").out
+    assert "up to 4 tiles of 12 x 12 pixels" in shown
+    question = ("pictures/00.png", "What colour?", "--max-tokens", "4")
+    assert call(capsys, "chat", "--model", f"runs/{run.name}", *question).code == 0
+
+
+def test_tiles_are_always_padded(capsys: Any) -> None:
+    done = call(capsys, "train", "mine.yaml", "--model.tiles", "4", "--model.fit", "crop")
+    assert done.code == 2 and "`model.fit`" in done.said and "always padded" in done.said

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from chiasm.base.layers import INT4, INT8, LowBit
 from chiasm.base.vision import Vision
 from chiasm.inputs.batch import pack
-from chiasm.models import Crossed, Decoder
+from chiasm.models import Crossed
 from chiasm.models.eyes import EyesConfig, eyes
 from chiasm.models.footprint import (
     Step,
@@ -24,6 +25,7 @@ from chiasm.models.perceiver import ResamplerConfig
 from chiasm.models.projector import ProjectorConfig
 from chiasm.models.tiled import TiledViTConfig
 from chiasm.models.zoo import zoo
+from chiasm.nn import Linear, LowBitLinear
 from chiasm.testing import (
     toy_crossed,
     toy_decoder,
@@ -258,16 +260,16 @@ def test_weights_take_the_bytes_of_their_type(kind: str) -> None:
     assert weight_bytes(numbers_of(model, {}), kind) == held(model.parameters())
 
 
-def test_integers_take_a_byte_or_half_of_it_and_their_scales() -> None:
-    with torch.device("meta"):
-        model = Decoder(zoo("llama-3.2-1b"))  # type: ignore[arg-type]
+@pytest.mark.parametrize(("kind", "low_bit"), [("int8", INT8), ("int4", INT4)])
+def test_integers_take_the_bytes_of_their_layers(kind: str, low_bit: LowBit) -> None:
+    model = toy_decoder(width=64, head_width=16, hidden=96, depth=2, tied=False).bfloat16()
     numbers = numbers_of(model, {})
-    layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
-    matrices = sum(layer.weight.numel() for layer in layers)
-    rest = 2 * (1_235_814_400 - matrices)
-    scales = sum(2 * layer.out_features for layer in layers)
-    assert weight_bytes(numbers, "int8") == rest + matrices + scales
-    groups = sum(layer.out_features * layer.in_features // 32 for layer in layers)
-    assert weight_bytes(numbers, "int4") == rest + matrices // 2 + 3 * groups
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, Linear):
+            integers = LowBitLinear(layer.in_features, layer.out_features, low_bit)
+            model.set_submodule(name, integers)
+    kept_as = [*model.parameters(), *model.buffers()]
+    assert weight_bytes(numbers, kind) == held(kept_as)
+    assert numbers_of(model, {}) == numbers  # integers count as the weights that they are
     with pytest.raises(ValueError, match="int3"):
         weight_bytes(numbers, "int3")

@@ -43,6 +43,17 @@ def test_it_is_its_formula(kind: str, norm: bool, cls: bool) -> None:
     assert model(x).shape[1] == config.places(10)
 
 
+@pytest.mark.parametrize("cls", [True, False])
+@pytest.mark.parametrize("lead", [0, 1, 2])
+def test_only_what_stands_before_the_patches_is_dropped(lead: int, cls: bool) -> None:
+    config = ProjectorConfig(cls=cls, norm=False, squares=1 if cls else 3)
+    model = Projector(config, 4, 6, lead).double()
+    x = torch.randn(2, lead + 9, 4, dtype=torch.float64)
+    kept = x if cls else merge_squares(x[:, lead:], 3)
+    assert torch.equal(model(x), model.map(kept))
+    assert model(x).shape[1] == config.places(lead + 9, lead) == (lead + 9 if cls else 1)
+
+
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3))
 def test_merging_lays_a_square_of_patches_side_by_side(side: int, count: int, width: int) -> None:
     grid = side * count

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from chiasm.nn import FlamingoCrossBlock, GatedCrossBlock, LatentBlock, VisionBlock
+from chiasm.nn import FlamingoCrossBlock, GatedCrossBlock, LatentBlock, VisionBlock, causal_bias
 from chiasm.nn.block import CrossBlock
 from chiasm.nn.masks import look
 from chiasm.testing import open_gates
@@ -104,6 +104,21 @@ def test_a_vision_block_is_its_formula() -> None:
     x = torch.randn(2, 5, 6, dtype=torch.float64)
     h = x + block.attn(block.attn_norm(x))
     torch.testing.assert_close(block(x), h + block.mlp(block.mlp_norm(h)), atol=0, rtol=0)
+
+
+def test_a_causal_bias_hides_what_comes_later() -> None:
+    block = open_gates(VisionBlock(6, 2, 9, "gelu", 1e-5)).double()
+    x = torch.randn(1, 5, 6, dtype=torch.float64)
+    changed = x.clone()
+    changed[0, 3] = torch.randn(6)  # adding a constant would vanish in the norm
+    bias = causal_bias(5, 5, x)
+    same = (block(changed, bias) == block(x, bias)).all(dim=-1)[0]
+    assert same.tolist() == [True, True, True, False, False]
+    assert not (block(changed) == block(x)).all(dim=-1).any()  # without it, all see all
+    alone = torch.cat(
+        [block(x[:, : i + 1], causal_bias(i + 1, i + 1, x))[:, -1:] for i in range(5)], 1
+    )
+    torch.testing.assert_close(block(x, bias), alone, atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("joint", [True, False])

@@ -21,6 +21,7 @@ from chiasm.checkpoint.folder import load_decoder
 from chiasm.checkpoint.fused import load_fused
 from chiasm.checkpoint.shards import write_shards
 from chiasm.models import Crossed, Decoder
+from chiasm.models.compat import answer_as
 from chiasm.nn import resample_positions
 from chiasm.nn.tiles import resample_tile_positions
 
@@ -55,8 +56,9 @@ def folder(shelf: Path, held: Golden) -> Path:
 
 @cache
 def vision_model(shelf: Path, name: str, compat: Any = "meta") -> Crossed:
-    model, _ = load_fused(folder(shelf, golden(name)), compat=compat)
+    model, _ = load_fused(folder(shelf, golden(name)))
     assert isinstance(model, Crossed)
+    answer_as(model, compat)
     return model.eval()
 
 

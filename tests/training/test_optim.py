@@ -7,6 +7,8 @@ import torch
 from tests.training.toys import ADAPTER, bits, equal, lay, samples_of
 
 from chiasm.base.errors import UserError
+from chiasm.base.layers import LowRank
+from chiasm.nn import add_lora
 from chiasm.testing import toy_crossed
 from chiasm.training import Learner, NextToken, Rate, Schedule
 from chiasm.training.optim import assign
@@ -170,3 +172,37 @@ def test_what_state_gives_restore_takes_back_bit_for_bit(rate: Rate) -> None:
     )
     # what was handed over is not what the optimizer works on
     assert any(bits(held[name]) != bits(two.state()[name]) for name in held)
+
+
+# ---- adapters ----------------------------------------------------------------------------------
+
+LORA = ("decoder.*.lora_*", FAST)
+
+
+def adapted() -> torch.nn.Module:
+    model = toy_crossed()
+    add_lora(model, (("decoder.blocks.*.attn.q", LowRank(rank=2)),))
+    return model
+
+
+def test_adapters_learn_by_a_row_of_their_own() -> None:
+    learner = learner_of(adapted(), (LORA, ("*", None)))
+    assert len(learner.learning) == 8 and all(".lora_" in name for name in learner.learning)
+
+
+def test_an_adapter_that_a_row_freezes_is_an_error() -> None:
+    told = (
+        r'"decoder\.\*" of `learn` freezes the adapter decoder\.blocks\.0\.attn\.q\.lora_a.*lora_\*'
+    )
+    with pytest.raises(UserError, match=told):
+        learner_of(adapted(), (("decoder.*", None), ("*", FAST)))
+
+
+def test_what_an_adapter_stands_on_must_not_learn() -> None:
+    with pytest.raises(UserError, match=r"lets decoder\.blocks\.0\.attn\.q\.weight learn beside"):
+        learner_of(adapted(), (LORA, ("*", FAST)))
+
+
+def test_a_row_for_adapters_that_are_not_there_is_an_error() -> None:
+    with pytest.raises(UserError, match="matches no parameter"):
+        learner_of(toy_crossed(), (LORA, ("*", FAST)))

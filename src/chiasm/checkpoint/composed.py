@@ -14,6 +14,7 @@ from chiasm.base.config import as_record, from_record
 from chiasm.base.errors import UserError, did_you_mean
 from chiasm.base.fetch import Say
 from chiasm.base.files import atomic_directory
+from chiasm.base.layers import is_adapter
 from chiasm.base.log import say as say_aloud
 from chiasm.checkpoint.builtin import PARTS, pull
 from chiasm.checkpoint.card import NAME as CARD
@@ -37,9 +38,11 @@ from chiasm.models import (
     ViTConfig,
     compose,
 )
+from chiasm.models.changes import Changes, change, changes_of, merge_lora
 
-FORMAT = 1
-"""Of config.json; a folder with a higher number was written by a later Chiasm."""
+FORMAT, PLAIN = 2, 1
+"""Of config.json: of a model with changed layers, and of one without. A folder with a higher number was
+written by a later Chiasm."""
 _KINDS: dict[str, type[CrossedConfig] | type[PrefixConfig]] = {
     "chiasm_crossed": CrossedConfig,
     "chiasm_prefix": PrefixConfig,
@@ -75,23 +78,31 @@ def save_model(
     config  further entries of config.json, such as the recipe; the model's own settings are added
     files   companions by name: tokenizer.json, chat_template.jinja, README.md, ...
     parts   "decoder" or "encoder" -> the built-in name or folder to load it from again; its tensors
-            are then not carried. A part that no longer equals its source is a UserError.
-    dtype   of the tensors carried inside; as they are when absent
+            are then not carried, but for its adapters. A part that no longer equals its source is a
+            UserError.
+    dtype   of the tensors carried inside; as they are when absent. Adapters stay as they are: further
+            training takes them up again, and they are small
+
+    Adapters and layers of integers are recorded in config.json as "changes", so that loading builds
+    them again.
     """
     path = Path(path)
     references = {name: _reference(model, name, where) for name, where in parts.items()}
+    changes = changes_of(model)
+    learnt = {name for name, _ in model.named_parameters() if not is_adapter(name)}
     inside = {
-        name: tensor if dtype is None else tensor.to(dtype)
+        name: tensor.to(dtype) if dtype is not None and name in learnt else tensor
         for name, tensor in model.state_dict().items()
-        if name.partition(".")[0] not in references
+        if name.partition(".")[0] not in references or is_adapter(name)
     }
     record = {
         **config,
         "model_type": f"chiasm_{model.config.kind}",
         "architectures": [type(model).__name__],
-        "format": FORMAT,
+        "format": FORMAT if changes != Changes() else PLAIN,
         "model": as_record(model.config),
         "parts": references,
+        **({"changes": as_record(changes)} if changes != Changes() else {}),
     }
     with atomic_directory(path, replace) as folder:
         fill_folder(folder, record, inside, {CARD: _card(path.name, record)} | dict(files))
@@ -104,6 +115,7 @@ def _reference(model: nn.Module, name: str, where: str) -> dict[str, str]:
     source = where if where in PARTS else str(Path(where).resolve())
     opened = _OPENERS[name](part_home(source))
     own = model.get_submodule(name).state_dict()
+    own = {key: value for key, value in own.items() if not is_adapter(key)}
     same = own.keys() == opened.tensors.keys() and all(
         torch.equal(opened.tensors[key].to(value.dtype), value.cpu()) for key, value in own.items()
     )
@@ -119,6 +131,11 @@ def _card(name: str, record: Mapping[str, Any]) -> bytes:
     parts = record["parts"] or {"(none)": {"source": "every tensor is inside"}}
     text = "A language model with eyes, composed by Chiasm. Parts that are not inside:\n\n"
     text += "".join(f"- {part}: {where['source']}\n" for part, where in parts.items())
+    if record.get("changes", {}).get("lora"):
+        text += (
+            "\nIts adapters (LoRA) are inside. `chiasm.load` adds them to the matrices they belong to; "
+            "with `merge=False` it keeps them apart, to train on.\n"
+        )
     return write_card(name, text, {"model_type": record["model_type"]}).encode()
 
 
@@ -128,11 +145,14 @@ def load_model(
     *,
     parts: Mapping[str, str] | None = None,
     say: Say = say_aloud,
+    merge: bool = True,
 ) -> Loaded:
     """Load a folder that `save_model` wrote, all its weights as `dtype`.
 
     parts  where to find referenced parts instead, when they have moved; their tensors must still
            have the recorded SHA-256
+    merge  add adapters to the matrices they belong to, as one does to speak; False keeps them apart
+           in fp32, as one does to train on
 
     Raises CheckpointError when anything is missing, damaged or not what it was.
     """
@@ -154,7 +174,10 @@ def load_model(
         found.left_out.update(origins.left_out)
     with torch.device("meta"):
         model = compose(config)
+        change(model, _read_changes(record))
     load_strict(model, _Joined(tensors), found.tensors, dtype)
+    if merge:
+        merge_lora(model, dtype)
     return Loaded(model, dict(record.values), found)
 
 
@@ -187,6 +210,13 @@ def _read_config(record: Record) -> CrossedConfig | PrefixConfig:
     if settings is None:
         raise CheckpointError(f'{record.source} has no "model".')
     return from_record(_KINDS[kind], settings.values, settings.source)
+
+
+def _read_changes(record: Record) -> Changes:
+    changes = record.inner("changes")
+    if changes is None:
+        return Changes()
+    return from_record(Changes, changes.values, changes.source)
 
 
 def _referenced(

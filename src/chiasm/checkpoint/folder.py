@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from chiasm.base.config import Settings
+from chiasm.base.config import Settings, as_record, from_record
+from chiasm.base.errors import UserError
 from chiasm.base.files import atomic_directory, write_atomic
+from chiasm.checkpoint import gguf_rope
 from chiasm.checkpoint.card import NAME as CARD
 from chiasm.checkpoint.card import described, write_card
-from chiasm.checkpoint.families import clip, llama, meta
+from chiasm.checkpoint.families import llama, meta
+from chiasm.checkpoint.families.eyes import eyes_in, eyes_of
 from chiasm.checkpoint.gguf import Gguf, read_gguf
 from chiasm.checkpoint.names import NameTable, Placed
 from chiasm.checkpoint.shards import write_shards
@@ -27,6 +31,7 @@ from chiasm.checkpoint.weights import (
     read_json,
     read_tensors,
 )
+from chiasm.models.changes import Changes, change, changes_of
 from chiasm.models.decoder import Decoder, DecoderConfig
 from chiasm.models.vit import ViT, ViTConfig
 
@@ -43,6 +48,8 @@ COMPANIONS = (
     "generation_config.json",
 )
 """Files that stand beside the weights in a model folder."""
+OURS = "chiasm"
+"""The quant_method of folders with our integers."""
 COMPANION_BYTES = 64 << 20
 """A companion larger than this is refused; the largest tokenizers have some 30 MB."""
 
@@ -55,10 +62,12 @@ class Opened(Generic[C]):
     tensors: Mapping[str, Tensor]
     """Under our names, as stored."""
     provenance: Provenance
+    changes: Changes = field(default_factory=Changes)
+    """Which linear layers are integers."""
 
 
 def open_decoder(path: Path | str) -> Opened[DecoderConfig]:
-    """Open a LlamaForCausalLM folder, one in Meta's layout, or a GGUF file of architecture "llama"."""
+    """Open a LlamaForCausalLM folder (with our integers, too), one of Meta's, or a GGUF file of a Llama."""
     path = Path(path)
     if path.suffix == ".gguf":
         return place_gguf(read_gguf(path))
@@ -67,8 +76,12 @@ def open_decoder(path: Path | str) -> Opened[DecoderConfig]:
         if not isinstance(opened.config, DecoderConfig):
             raise CheckpointError(f"{path} is a vision LLM, not a language model alone.")
         return opened
-    config = llama.read_config(read_json(path / "config.json"), str(path / "config.json"))
-    return place(config, read_tensors(path), llama.table(config.tied), path, described(path))
+    record, source = read_json(path / "config.json"), str(path / "config.json")
+    config, changes = llama.read_config(record, source), _read_changes(record, source)
+    table = llama.table(config.tied)
+    table = table.with_integers() if changes.quantised else table
+    opened = place(config, read_tensors(path), table, path, described(path))
+    return dataclasses.replace(opened, changes=changes)
 
 
 def is_metas(path: Path) -> bool:
@@ -91,20 +104,44 @@ def open_meta(
     return place(config, tensors, meta.table(config), path, described(path))
 
 
+def _read_changes(record: Mapping[str, Any], source: str) -> Changes:
+    """Read what `save_decoder` wrote of a quantised model; others' integers are not ours to read."""
+    found = record.get("quantization_config")
+    if found is None:
+        return Changes()
+    if not isinstance(found, Mapping) or found.get("quant_method") != OURS:
+        raise CheckpointError(
+            f"{source} says that its weights are quantised, not by Chiasm: take the model's folder from "
+            "before that, and quantise it by chiasm convert."
+        )
+    rest = {key: value for key, value in found.items() if key != "quant_method"}
+    return from_record(Changes, rest, f"{source}, quantization_config")
+
+
 def place_gguf(stored: Gguf) -> Opened[DecoderConfig]:
     """Read settings and names of an open GGUF file of architecture "llama"."""
     shapes = {name: place.shape for name, place in stored.stored.items()}
     config = llama.read_gguf_config(stored.metadata, shapes, str(stored.path))
     table = llama.gguf_table(config.tied)
+    if gguf_rope.NAME in stored:
+        config = gguf_rope.scaled_as_stored(config, stored[gguf_rope.NAME], str(stored.path))
+        table = dataclasses.replace(
+            table, left_out={gguf_rope.NAME: "computed from the settings it agrees with"}
+        )
     return place(config, stored, table, stored.path, stored.path.name)
 
 
 def open_vit(path: Path | str) -> Opened[ViTConfig]:
-    """Open the vision tower of a CLIPModel or CLIPVisionModel (...WithProjection) folder."""
+    """Open eyes: those in a folder of CLIP, SigLIP or the plain ViT, alone or in a whole model.
+
+    CLIPModel, CLIPVisionModel (...WithProjection), SiglipModel, SiglipVisionModel, ViTModel and
+    ViTForImageClassification, as transformers 4 and 5 write them.
+    """
     path = Path(path)
-    config = clip.read_config(read_json(path / "config.json"), str(path / "config.json"))
-    tensors = read_tensors(path)
-    return place(config, tensors, clip.table(clip.prefix_of(tensors)), path, described(path))
+    values, source = read_json(path / "config.json"), str(path / "config.json")
+    family = eyes_in(values, source)
+    config, tensors = family.read_config(values, source), read_tensors(path)
+    return place(config, tensors, family.table(names=tensors), path, described(path))
 
 
 def place(
@@ -142,6 +179,7 @@ def load_decoder(
     opened = open_decoder(path)
     with torch.device("meta"):
         model = Decoder(opened.config)
+        change(model, opened.changes)
     load_strict(model, opened.tensors, opened.provenance.tensors, dtype)
     return model, opened.provenance
 
@@ -165,11 +203,22 @@ def save_decoder(
 
     files  companions such as tokenizer.json; the special tokens' numbers for config.json are taken
            from a generation_config.json among them
+
+    Layers of integers are recorded as "quantization_config", with scales and zeros beside them; such a
+    folder is for Chiasm alone. Raises UserError for a model with adapters.
     """
     files = files or {}
     ids = json.loads(files.get("generation_config.json", b"{}"))
-    config = llama.write_config(model.config, _dtype(model), ids)
+    config = llama.write_config(model.config, dtype_of(model), ids)
     names = llama.table(model.config.tied)
+    changes = changes_of(model)
+    if changes.lora:
+        raise UserError(
+            "A language model's folder holds no adapters: merge them before it is saved."
+        )
+    if changes.quantised:
+        config = {**config, "quantization_config": {"quant_method": OURS, **as_record(changes)}}
+        names = names.with_integers()
     write_folder(path, config, names.pack(model.state_dict()), files, replace)
 
 
@@ -177,23 +226,20 @@ def save_vit(
     model: ViT,
     path: Path | str,
     files: Mapping[str, bytes] | None = None,
-    projection: Tensor | None = None,
     replace: bool = False,
 ) -> None:
-    """Write a CLIPVisionModel folder, tensor for tensor, at once or not at all.
+    """Write eyes as a folder, tensor for tensor, at once or not at all.
 
-    projection  [P, width] into CLIP's shared space; makes it a CLIPVisionModelWithProjection folder
+    A CLIPVisionModel, a SiglipVisionModel without head or a ViTModel without pooler, by their shape;
+    a shape that none of them has is a UserError.
     """
-    tensors = dict(clip.table().pack(model.state_dict()))
-    if projection is not None:
-        tensors["visual_projection.weight"] = projection
-    config = clip.write_config(
-        model.config, _dtype(model), None if projection is None else len(projection)
-    )
-    write_folder(path, config, tensors, files or {}, replace)
+    family = eyes_of(model.config)
+    config = family.write_config(model.config, dtype_of(model))
+    write_folder(path, config, family.table().pack(model.state_dict()), files or {}, replace)
 
 
-def _dtype(model: nn.Module) -> torch.dtype:
+def dtype_of(model: nn.Module) -> torch.dtype:
+    """Return the type of a model's first parameter, which config.json states for all."""
     return next(model.parameters()).dtype
 
 

@@ -18,7 +18,6 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from chiasm.base.config import Settings
 from chiasm.base.errors import UserError
 from chiasm.base.files import atomic_directory, write_atomic
 from chiasm.checkpoint.card import NAME as CARD
@@ -46,10 +45,19 @@ from chiasm.models import (
     compose,
 )
 
-Compat: TypeAlias = Literal["meta", "hf"]
 Layout: TypeAlias = Literal["transformers", "meta"]
 Fused: TypeAlias = Crossed | Prefix
 FusedConfig: TypeAlias = CrossedConfig | PrefixConfig
+
+
+def is_fused(path: Path | str) -> bool:
+    """Whether a folder holds a vision LLM of others: Mllama's, LLaVA's, or Meta's with eyes."""
+    path = Path(path)
+    if is_metas(path):
+        params = read_json(path / PARAMS)
+        return "vision_chunk_size" in params or "vision_num_cross_attention_layers" in params
+    config = path / "config.json"
+    return config.is_file() and read_json(config).get("model_type") in ("mllama", "llava")
 
 
 def open_fused(path: Path | str) -> Opened[Any]:
@@ -82,12 +90,8 @@ def _open_mllama(values: Mapping[str, Any], source: str, path: Path) -> Opened[C
     return opened
 
 
-def load_fused(
-    path: Path | str, dtype: torch.dtype = torch.float32, compat: Compat = "meta"
-) -> tuple[Fused, Provenance]:
+def load_fused(path: Path | str, dtype: torch.dtype = torch.float32) -> tuple[Fused, Provenance]:
     """Load a vision LLM, its weights as `dtype`; see `open_fused` for what can be read.
-
-    compat  "hf" makes a cross-attention model compute what transformers computes (docs/compat.md)
 
     Strict both ways: a missing, unknown or mis-shaped tensor is a CheckpointError that names it.
     """
@@ -95,8 +99,6 @@ def load_fused(
     config = opened.config
     if isinstance(config, DecoderConfig):
         raise CheckpointError(f"{path} is a language model without eyes.")
-    if isinstance(config, CrossedConfig):
-        config = config.model_copy(update={"compat": compat})
     with torch.device("meta"):
         model = compose(config)
     load_strict(model, opened.tensors, opened.provenance.tensors, dtype)
@@ -132,20 +134,18 @@ def save_fused(
 
 
 def packed_for_transformers(
-    config: Settings, tensors: Mapping[str, Tensor], ids: Mapping[str, Any]
+    config: DecoderConfig | FusedConfig, tensors: Mapping[str, Tensor], ids: Mapping[str, Any]
 ) -> tuple[dict[str, Any], Packed]:
     """Return config.json and the tensors under the hub's names; nothing is read.
 
     ids  the special tokens' numbers by transformers' names (`bos_token_id`, …)
     """
-    dtype = spec_of(tensors, "decoder.embed.weight").dtype if tensors else torch.float32
+    if isinstance(config, DecoderConfig):
+        raise UserError("A language model without eyes is written as a LlamaForCausalLM folder.")
+    dtype = spec_of(tensors, "decoder.embed.weight").dtype
     if isinstance(config, CrossedConfig):
-        record = mllama.write_config(config, dtype, ids)
-        return record, mllama.table(config).pack(tensors)
-    if isinstance(config, PrefixConfig):
-        record = llava.write_config(config, dtype, ids)
-        return record, llava.table(config).pack(tensors)
-    raise UserError("A language model without eyes is written as a LlamaForCausalLM folder.")
+        return mllama.write_config(config, dtype, ids), mllama.table(config).pack(tensors)
+    return llava.write_config(config, dtype, ids), llava.table(config).pack(tensors)
 
 
 def packed_for_meta(

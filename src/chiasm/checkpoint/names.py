@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -91,6 +92,16 @@ class NameTable:
         ones = {name.removeprefix(start): count for name, count in self.ones.items()}
         changes = {name: change for name, change in self.changes.items() if name in rows}
         return NameTable(rows, left_out=left_out, ones=ones, changes=changes)
+
+    def with_integers(self) -> NameTable:
+        """Return the table for folders that keep integers, whose scales and zeros stand by each weight."""
+        more = {
+            theirs.removesuffix("weight") + kind: ours.removesuffix("weight") + kind
+            for theirs, ours in self.rows.items()
+            if theirs.endswith(".weight") and ours.endswith(".weight")
+            for kind in ("scale", "zero")
+        }
+        return dataclasses.replace(self, rows={**self.rows, **more})
 
     def ours(self, theirs: str) -> str | None:
         """Return our name for one of theirs, None when the table has no row for it."""

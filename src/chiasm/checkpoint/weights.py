@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from chiasm.base.errors import UserError, did_you_mean
+from chiasm.base.layers import is_adapter
 
 DTYPES: Mapping[str, torch.dtype] = MappingProxyType(
     {
@@ -182,7 +183,7 @@ def read_tensors(path: Path | str) -> TensorFiles:
         return TensorFiles(path, _read_index(path, index))
     if not single.exists():
         raise CheckpointError(f"{path} holds no model.safetensors (nor {index.name}).")
-    return TensorFiles(_confined(path, single.name))
+    return TensorFiles(confined(path, single.name))
 
 
 def _read_index(folder: Path, index: Path) -> dict[str, Path]:
@@ -196,12 +197,12 @@ def _read_index(folder: Path, index: Path) -> dict[str, Path]:
             raise CheckpointError(
                 f'{index} sends tensor "{name}" to {file!r}, not to a .safetensors file.'
             )
-    confined = {file: _confined(folder, file) for file in sorted(set(places.values()))}
-    return {name: confined[file] for name, file in places.items()}
+    files = {file: confined(folder, file) for file in sorted(set(places.values()))}
+    return {name: files[file] for name, file in places.items()}
 
 
-def _confined(folder: Path, name: str) -> Path:
-    """Return folder/name, refusing whatever leads out of the folder."""
+def confined(folder: Path, name: str) -> Path:
+    """Return folder/name; what leads out of the folder is a CheckpointError."""
     file = folder / name
     if Path(name).name != name or "\\" in name or "\0" in name:
         raise CheckpointError(
@@ -261,7 +262,8 @@ def load_strict(
     """Fill a module's parameters and buffers, or raise one CheckpointError with all that is wrong.
 
     provenance  our name -> "file:name", for the messages
-    dtype       of floating tensors; the module's own when absent
+    dtype       of floating parameters; the module's own when absent. Adapters and buffers (the scales
+                of integers) always keep the module's own
 
     Parameters on the meta device are replaced by copies of the tensors (nothing stays mapped to the
     file), others are written in place. Parameters that are one under two names need one of them.
@@ -271,9 +273,13 @@ def load_strict(
         name: value for name, value in module.state_dict().items() if twins.get(name, name) == name
     }
     given = _fold_twins(tensors, twins)
-    values = _fitting(own, given, provenance or {}, dtype)
+    params = dict(module.named_parameters(remove_duplicate=False))
+    kinds = {
+        n: place.dtype if dtype is None or n not in params or is_adapter(n) else dtype
+        for n, place in own.items()
+    }
+    values = _fitting(own, given, provenance or {}, kinds)
     if any(place.is_meta for place in own.values()):
-        params = dict(module.named_parameters(remove_duplicate=False))
         ready = {
             n: nn.Parameter(v, params[n].requires_grad) if n in params else v
             for n, v in values.items()
@@ -312,7 +318,7 @@ def _fitting(
     own: Mapping[str, Tensor],
     given: Mapping[str, Tensor],
     origins: Mapping[str, str],
-    dtype: torch.dtype | None,
+    kinds: Mapping[str, torch.dtype],
 ) -> dict[str, Tensor]:
     """Copy what is given for each place of the module; everything that does not fit is told at once."""
     faults = [f'"{name}" is missing' for name in own if name not in given]
@@ -329,8 +335,7 @@ def _fitting(
             shapes = f"{list(tensor.shape)}, the model {list(place.shape)}"
             faults.append(f'"{origin}" has shape {shapes}')
         elif not faults:
-            kind = place.dtype if dtype is None or not place.is_floating_point() else dtype
-            values[name] = _checked(tensor, place, origin).to(kind, copy=True)
+            values[name] = _checked(tensor, place, origin).to(kinds[name], copy=True)
     if faults:
         more = f"; and {len(faults) - 12} more" if len(faults) > 12 else ""
         raise CheckpointError(f"the weights do not fit the model: {'; '.join(faults[:12])}{more}.")

@@ -21,6 +21,7 @@ from tyro.constructors import (
 
 from chiasm.base.config import Settings, as_record, from_record
 from chiasm.base.errors import UserError, did_you_mean
+from chiasm.base.layers import LowRank, LowRankTable
 from chiasm.training.settings import Rate, Table
 
 T = TypeVar("T")
@@ -33,8 +34,8 @@ Words: TypeAlias = tyro.conf.Positional[
     Annotated[tuple[str, ...], tyro.conf.arg(metavar="WORD", help_behavior_hint="")]
 ]
 """What stands there without an option's name."""
-FROZEN = "freeze"
-MUON = ":muon"
+FROZEN, PLAIN = "freeze", "none"
+MUON, ROOT = ":muon", ":root"
 
 
 def read(prog: str, words: list[str], default: T, about: str) -> T:
@@ -133,6 +134,7 @@ def _registry() -> ConstructorRegistry:
     registry = ConstructorRegistry()
     registry.primitive_rule(_numbers)
     registry.primitive_rule(_table)
+    registry.primitive_rule(_adapters)
     registry.struct_rule(_unchecked)
     return registry
 
@@ -210,3 +212,42 @@ def _told(rate: Rate | None) -> str:
         return FROZEN
     decay = f":{rate.decay:g}" if rate.decay else ""
     return f"{rate.peak:g}{decay}" + (MUON if rate.update == "muon" else "")
+
+
+def _adapters(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """The table of adapters as words PATTERN=RANK[:ALPHA[:DROPOUT]][:root] or PATTERN=none."""
+    if info.type != LowRankTable:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="PATTERN=RANK",
+        instance_from_str=lambda words: tuple(map(_adapter, words)),
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=lambda table: [f"{pattern}={_sized(size)}" for pattern, size in table],
+    )
+
+
+def _adapter(word: str) -> tuple[str, LowRank | None]:
+    pattern, _, size = word.partition("=")
+    if pattern and size == PLAIN:
+        return pattern, None
+    numbers = size.removesuffix(ROOT)
+    names = ("rank", "alpha", "dropout")
+    try:
+        kinds = zip(names, (int, float, float), numbers.split(":"), strict=False)
+        given = {name: kind(value) for name, kind, value in kinds}
+        if not pattern or numbers.count(":") >= len(names):
+            raise ValueError
+        return pattern, LowRank(**given, divide_by="rank" if numbers == size else "root")
+    except ValueError:
+        raise ValueError(
+            f'should be words such as "decoder.*.attn.[qv]=8", "decoder.*=16:32:0.05{ROOT}" (rank, alpha, '
+            f'dropout) or "decoder.*.mlp.*={PLAIN}", not "{word}"'
+        ) from None
+
+
+def _sized(size: LowRank | None) -> str:
+    if size is None:
+        return PLAIN
+    dropout = f":{size.dropout:g}" if size.dropout else ""
+    return f"{size.rank}:{size.alpha:g}{dropout}" + (ROOT if size.divide_by == "root" else "")

@@ -50,6 +50,11 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "put another language model under trained adapters",
             "chiasm swap MODEL LANGUAGE_MODEL NEW_FOLDER",
         ),
+        "convert": Command(
+            "convert",
+            "write a model with smaller weights",
+            "chiasm convert MODEL small --quantise int8",
+        ),
         "check": Command(
             "check", "prove that text is left unchanged", "chiasm check text-identity"
         ),

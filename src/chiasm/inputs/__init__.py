@@ -4,7 +4,7 @@
                                  │        ├ chat_format.py (checked by template.py)              │
                                  │        └ tokenizer.py                                         │
                                  └─ Picture ── media.py ──▶ uint8 RGB ── image.py ──▶ tiles ─────┤
-                                               └ worker.py: a child           └ tiles.py         │
+                                               └ base/worker.py: a child      └ tiles.py         │
                                                    processor.py holds all of it;     batch.py ◀──┘
 
 What may enter: `base`. What never happens here: text that becomes a control token, a mask found by
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from chiasm.inputs.processor import Processor
     from chiasm.inputs.tiles import TileTransform, load_transform
     from chiasm.inputs.tokenizer import Tokenizer
+    from chiasm.inputs.video import FrameRule, read_clip
 
 _HOME = {
     # what people say and show
@@ -42,6 +43,7 @@ _HOME = {
     **dict.fromkeys(("ImageDecoder", "Limits", "MediaError", "read_picture"), "media"),
     "Transform": "image",
     **dict.fromkeys(("TileTransform", "load_transform"), "tiles"),
+    **dict.fromkeys(("FrameRule", "read_clip"), "video"),
     # both to what a model is called with
     "Processor": "processor",
     **dict.fromkeys(("Batch", "pack", "pad"), "batch"),
@@ -50,6 +52,7 @@ _HOME = {
 __all__ = [
     "Batch",
     "ChatFormat",
+    "FrameRule",
     "ImageDecoder",
     "Limits",
     "MediaError",
@@ -68,6 +71,7 @@ __all__ = [
     "pack",
     "pad",
     "parse_messages",
+    "read_clip",
     "read_picture",
 ]
 

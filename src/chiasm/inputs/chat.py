@@ -7,7 +7,8 @@
 
 Masks come from the pieces, never from searching text, and text is tokenised once: what stands
 between two control tokens is one string for the tokenizer, so the ids are those that the model was
-trained with (the same as tokenising what the model's jinja template writes).
+trained with (the same as tokenising what the model's jinja template writes). Llama 3's header ends
+before its text begins, also where a message begins with a newline, as in Meta's own code.
 
 A token that holds both the header's last newline and white space that begins an answer is not
 trained: when the model speaks, the header has been given and that token cannot come. It exists only
@@ -22,7 +23,7 @@ from typing import Literal, TypeAlias
 
 from chiasm.base.errors import UserError
 from chiasm.inputs.chat_format import ChatFormat, Control, DefaultSystem, Piece, Words
-from chiasm.inputs.message import Message, Picture, Sample
+from chiasm.inputs.message import Message, Part, Picture, Sample
 from chiasm.inputs.tokenizer import Tokenizer
 
 Attend: TypeAlias = Literal["last", "only_last", "all_previous"]
@@ -99,6 +100,13 @@ class Renderer:
         """Return a conversation that ends where the assistant is to speak."""
         return self._lay(messages, answer=True)
 
+    def plain(self, parts: Sequence[Part]) -> Rendered:
+        """Return text and pictures for a base model to continue: no speakers, no end."""
+        laying = _Laying(self)
+        for piece in self.format.plain(parts):
+            laying.add(piece)
+        return laying.done()
+
     def _lay(self, messages: Sequence[Message], answer: bool) -> Rendered:
         laying = _Laying(self)
         for piece in self.format.pieces(messages, answer, self.default_system):
@@ -121,7 +129,11 @@ class _Laying:
 
     def add(self, piece: Piece) -> None:
         if isinstance(piece, Words):
+            if piece.alone:
+                self._spell()
             self._words.append(piece)
+            if piece.alone:
+                self._spell()
             return
         self._spell()
         if isinstance(piece, Control):

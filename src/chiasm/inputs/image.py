@@ -143,7 +143,7 @@ def check_rgb(rgb: NDArray[np.uint8]) -> None:
 def normalised(pixels: Tensor, mean: Triple, std: Triple) -> Tensor:
     """Return uint8 pixels [..., 3, H, W] as float32: (value / 255 - mean) / std of their colour."""
     centre, spread = (torch.tensor(values)[:, None, None] for values in (mean, std))
-    return (pixels.float() / 255 - centre) / spread
+    return pixels.float().div_(255).sub_(centre).div_(spread)
 
 
 # ── transformers' file, read strictly: what we would compute differently is an error ─────────────

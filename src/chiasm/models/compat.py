@@ -17,19 +17,27 @@ from torch import Tensor, nn
 
 from chiasm.base.vision import Vision
 from chiasm.models.sight import project, starts_of, tiles_of
+from chiasm.models.tiled import TiledViTConfig
 from chiasm.nn import Look, group
 from chiasm.nn.memory import Pairs
 
 
-def taps_in(compat: str, taps: tuple[str, ...], depth: int) -> tuple[str, ...]:
-    """Return the taps that a model reads when it shall answer as `compat` does ("meta" or "hf").
+def answer_as(model: nn.Module, compat: str) -> None:
+    """Make a cross-attention model compute Meta's numbers ("meta") or transformers' ("hf"), in place.
 
-    Meta reads what enters a block (the taps of a configuration); transformers what leaves it.
+    Meta's eyes read what enters a block, which is what the taps of a configuration say; transformers
+    reads what leaves it. Raises ValueError for "hf" with other eyes than Llama 3.2's.
     """
-    if compat == "meta":
-        return taps
-    inner = {f"block.{i}": f"block.{i + 1}" for i in range(depth - 1)}
-    return tuple((inner | {f"block.{depth - 1}": "last"}).get(tap, tap) for tap in taps)
+    config = model.config.model_copy(update={"compat": compat})
+    taps, depth = config.projector.taps, config.encoder.depth
+    if compat == "hf":
+        if not isinstance(config.encoder, TiledViTConfig):
+            raise ValueError("only Llama 3.2's eyes, over tiles, have numbers of transformers' own")
+        late = {f"block.{i}": f"block.{i + 1}" for i in range(depth)} | {
+            f"block.{depth - 1}": "last"
+        }
+        taps = tuple(late.get(tap, tap) for tap in taps)
+    model.config, model.taps = config, taps
 
 
 def leaking(model: nn.Module, vision: Vision) -> tuple[Pairs, Look, int]:

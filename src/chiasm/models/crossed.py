@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from chiasm.base.config import Settings
 from chiasm.base.vision import Clips, Vision
-from chiasm.models.compat import leaking, taps_in
+from chiasm.models.compat import answer_as, leaking
 from chiasm.models.decoder import Decoder, DecoderConfig
 from chiasm.models.eyes import Eyes, EyesConfig, eyes
 from chiasm.models.perceiver import Aggregator
 from chiasm.models.projector import Projector, ProjectorConfig
 from chiasm.models.sight import embed, starts_of, tiles_of, vectors_of
+from chiasm.models.tiled import TiledViTConfig
 from chiasm.models.video import VideoConfig, watch
 from chiasm.nn import Cache, CrossBlock, FlamingoCrossBlock, GatedCrossBlock, Look
 from chiasm.nn.masks import look
@@ -65,7 +66,9 @@ class CrossedConfig(Settings):
         return self.before or fusion_schedule(self.decoder.depth, self.crosses)
 
     @pydantic.model_validator(mode="after")
-    def _crosses_fit(self) -> Self:
+    def _parts_fit(self) -> Self:
+        if self.compat == "hf" and not isinstance(self.encoder, TiledViTConfig):
+            raise ValueError("compat hf is for Llama 3.2's eyes, over tiles")
         if self.before is None:
             fusion_schedule(self.decoder.depth, self.crosses)
         elif len(self.before) != self.crosses or self.crosses < 1:
@@ -112,12 +115,12 @@ class Crossed(nn.Module):
         d = c.decoder
         self.decoder = Decoder(d) if decoder is None else decoder
         self.encoder = eyes(c.encoder) if encoder is None else encoder
-        self.taps = taps_in(c.compat, c.projector.taps, c.encoder.depth)
         self.projector = Projector(c.projector, c.encoder.width, d.width, c.encoder.lead)
         self.schedule = c.schedule
         self.crosses = nn.ModuleList(_cross(c) for _ in self.schedule)
         self.extra = nn.Embedding(c.extra_tokens, d.width)
         nn.init.normal_(self.extra.weight, std=d.width**-0.5)
+        answer_as(self, c.compat)
         if c.video is not None:
             chosen = fusion_schedule(c.crosses, c.video.count(c.crosses))
             self.video_schedule = tuple(self.schedule[i] for i in chosen)

@@ -12,12 +12,13 @@ gives back at once, and what an allocator loses, comes on top.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 from torch import nn
 
+from chiasm.base.layers import INT4
 from chiasm.models.cost import Seeing, cross_of, decoder_of, tile_row, vectors_of_picture
 from chiasm.models.crossed import CrossedConfig
 from chiasm.models.decoder import DecoderConfig
@@ -25,11 +26,10 @@ from chiasm.models.eyes import EyesConfig
 from chiasm.models.perceiver import ResamplerConfig
 from chiasm.models.prefix import PrefixConfig
 from chiasm.models.vit import ViTConfig
+from chiasm.nn import LowBitLinear
 
 MASTER, MOMENT = 4, 4
 """Bytes of a number in learning weights and gradients, and in each of an optimizer's memories."""
-GROUP = 32
-"""Weights of a row that share a scale and a zero when they are kept in four bits."""
 
 
 @dataclass(frozen=True)
@@ -64,17 +64,32 @@ def numbers_of(model: nn.Module, movers: Mapping[str, str]) -> Numbers:
     """
     count = dict.fromkeys(("frozen", "adamw", "muon"), 0)
     units: dict[str, int] = {}
-    for name, parameter in model.named_parameters():
-        count[movers.get(name, "frozen")] += parameter.numel()
-        units[_unit(name)] = units.get(_unit(name), 0) + parameter.numel()
-    layers = {f"{n}.weight": m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    for name, size in sizes_of(model).items():
+        count[movers.get(name, "frozen")] += size
+        units[_unit(name)] = units.get(_unit(name), 0) + size
+    layers = {f"{name}.weight": layer for name, layer in _linear(model)}
+    sizes = {name: m.in_features * m.out_features for name, m in layers.items()}
     return Numbers(
         **count,
-        cast=sum(m.weight.numel() for name, m in layers.items() if name in movers),
+        cast=sum(size for name, size in sizes.items() if name in movers),
         unit=max(units.values()),
-        matrices=sum(m.weight.numel() for m in layers.values()),
-        rows=sum(m.out_features for m in layers.values()),
+        matrices=sum(sizes.values()),
+        rows=sum(layer.out_features for layer in layers.values()),
     )
+
+
+def sizes_of(model: nn.Module) -> dict[str, int]:
+    """Return how many numbers each parameter has; matrices of integers count, though they never learn."""
+    found = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    for name, layer in _linear(model):
+        found[f"{name}.weight"] = layer.in_features * layer.out_features
+    return found
+
+
+def _linear(model: nn.Module) -> Iterator[tuple[str, nn.Linear | LowBitLinear]]:
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Linear | LowBitLinear):
+            yield name, layer
 
 
 def _unit(name: str) -> str:
@@ -157,7 +172,7 @@ def weight_bytes(numbers: Numbers, kind: str) -> int:
     """Memory of the weights of a model that speaks, as float32, bfloat16, int8 or int4.
 
     Only matrices of linear layers are quantised, the rest stays in bf16. int8 has a bf16 scale for each
-    row; int4 has a bf16 scale and an int8 zero for every 32 weights.
+    row; int4 has a bf16 scale and an int8 zero for every group of weights.
     """
     if kind in ("float32", "bfloat16"):
         return numbers.all * (4 if kind == "float32" else 2)
@@ -166,7 +181,7 @@ def weight_bytes(numbers: Numbers, kind: str) -> int:
         return rest + numbers.matrices + 2 * numbers.rows
     if kind != "int4":
         raise ValueError(f"weights are float32, bfloat16, int8 or int4, not {kind}")
-    return rest + numbers.matrices // 2 + 3 * (numbers.matrices // GROUP)
+    return rest + numbers.matrices // 2 + 3 * (numbers.matrices // INT4.group)
 
 
 def _share(count: int, gpus: int) -> int:

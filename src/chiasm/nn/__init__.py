@@ -8,6 +8,8 @@
     vectors ─── attention.LatentAttention ──► block.LatentBlock              (a perceiver's layer)
     pixels ──── patches.Patches ──► block.VisionBlock ──► pool.AttentionPool (an encoder's layer; its end)
 
+    a built model ── lora.add_lora, lowbit.quantise ──► the same model, some of its Linear layers exchanged
+
 May enter: tensor operations with parameters of their own. Must stay outside: model sizes, text, files.
 """
 
@@ -22,6 +24,8 @@ from chiasm.nn.block import (
 )
 from chiasm.nn.cache import Cache
 from chiasm.nn.linear import Linear
+from chiasm.nn.lora import add_lora, lora_state, merge_lora
+from chiasm.nn.lowbit import LowBitLinear, quantise
 from chiasm.nn.masks import Groups, Look, causal_bias, group
 from chiasm.nn.memory import Memory
 from chiasm.nn.mlp import MLP, SwiGLU
@@ -45,6 +49,7 @@ __all__ = [
     "LayerNorm",
     "Linear",
     "Look",
+    "LowBitLinear",
     "Memory",
     "Patches",
     "RMSNorm",
@@ -53,9 +58,13 @@ __all__ = [
     "SelfAttention",
     "SwiGLU",
     "VisionBlock",
+    "add_lora",
     "attend",
     "causal_bias",
     "group",
+    "lora_state",
+    "merge_lora",
+    "quantise",
     "resample_positions",
     "rotate",
 ]

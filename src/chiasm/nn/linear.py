@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,3 +17,7 @@ class Linear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         bias = None if self.bias is None else self.bias.to(x.dtype)
         return F.linear(x, self.weight.to(x.dtype), bias)
+
+    def matrix(self, dtype: torch.dtype) -> Tensor:
+        """Return W as one matrix [out, in], whatever it is kept as."""
+        return self.weight.to(dtype)

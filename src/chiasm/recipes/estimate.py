@@ -54,6 +54,8 @@ class Question:
     """Bytes of a number in what is computed."""
     image_size: int | None = None
     """Side of a tile in pixels; the encoder's own when None."""
+    tiles: int | None = None
+    """Most tiles of a picture; as many as the encoder sees as one when None."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,7 @@ def sights(config: ZooConfig, asked: Question) -> tuple[Sight, ...]:
     if isinstance(config, DecoderConfig):
         return ()
     encoder = config.encoder if isinstance(config, CrossedConfig | PrefixConfig) else config
-    most = most_tiles(encoder)
+    most = most_tiles(encoder) if asked.tiles is None else asked.tiles
     return tuple(_sight(config, tiles, asked) for tiles in range(1, most + 1))
 
 
@@ -233,8 +235,8 @@ def learning_of(
     config: ZooConfig, numbers: Numbers, parts: Set[str], table: str, asked: Question
 ) -> Learning:
     """Return the memory of one device; `parts` have parameters that learn."""
-    encoder, tokens = eyes_of(config), tokens_of(config, asked)
-    tiles = 0 if encoder is None else most_tiles(encoder)
+    tokens = tokens_of(config, asked)
+    tiles = max((sight.tiles for sight in sights(config, asked)), default=0)
     kept, recomputed = (
         training_bytes(
             config,

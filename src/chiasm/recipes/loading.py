@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import tempfile
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from chiasm.base.device import pick_device, pick_dtype
 from chiasm.base.errors import UserError, did_you_mean
+from chiasm.base.layers import is_adapter
 from chiasm.base.log import say as say_aloud
 from chiasm.checkpoint.builtin import PARTS
 from chiasm.checkpoint.composed import load_model, part_home, save_model
 from chiasm.checkpoint.folder import load_decoder
+from chiasm.checkpoint.fused import is_fused, load_fused
 from chiasm.checkpoint.weights import read_json
 from chiasm.inputs.chat_format import ChatFormat
 from chiasm.inputs.processor import Processor
 from chiasm.inputs.tiles import load_transform
 from chiasm.inputs.tokenizer import Tokenizer
+from chiasm.models import Crossed
+from chiasm.models.compat import answer_as
+from chiasm.models.tiled import TiledViTConfig
 from chiasm.recipes.answering import Model
-from chiasm.recipes.parts import Assembled, Say
+from chiasm.recipes.parts import Assembled, Say, make_processor
 from chiasm.recipes.settings import Run
 
 LANGUAGE_MODEL = "smollm2-135m-instruct"
@@ -29,12 +33,20 @@ LANGUAGE_MODEL = "smollm2-135m-instruct"
 
 
 def load(
-    name: str | Path, device: str = "auto", dtype: str = "auto", say: Say = say_aloud
+    name: str | Path,
+    device: str = "auto",
+    dtype: str = "auto",
+    say: Say = say_aloud,
+    merge: bool = True,
+    compat: Literal["meta", "hf"] = "meta",
 ) -> tuple[Model, Processor]:
     """Load a model and the processor that feeds it.
 
-    name  a run's folder, a model folder of ours, a transformers-layout Llama folder or GGUF file's
-          folder, or a built-in name; a model without eyes gets a processor that refuses pictures
+    name    a run's folder; a model folder of ours; a folder of transformers' for Llama, Mllama or LLaVA,
+            or of Meta's; a GGUF file's folder; or a built-in name. A model without eyes gets a processor
+            that refuses pictures
+    merge   add adapters to the matrices they belong to; False keeps them apart, to train on
+    compat  "hf" computes what transformers does with Llama 3.2 Vision, not what Meta does (docs/compat.md)
 
     Weights are on `device` in `dtype`. Raises UserError when there is no such model.
     """
@@ -42,12 +54,26 @@ def load(
     kind = pick_dtype(dtype, place)
     model: Model
     home = home_of(str(name), say)
-    if _is_ours(home):
-        model, processor = _load_composed(home, kind, say)
+    if is_ours(home):
+        model, processor = _load_composed(home, kind, say, merge)
+    elif is_fused(home):
+        model = load_fused(home, kind)[0]
+        # No system message unless there is one: with pictures there was none in training.
+        processor = make_processor(home, model.config, load_transform(home), None)
     else:
         model = load_decoder(home, kind)[0]
         processor = Processor(Tokenizer.load(home), ChatFormat.load(home))
+    if compat == "hf":
+        _answer_as_transformers(model, str(name))
     return model.eval().to(place), processor
+
+
+def _answer_as_transformers(model: Model, name: str) -> None:
+    if not isinstance(model, Crossed) or not isinstance(model.config.encoder, TiledViTConfig):
+        raise UserError(
+            f"{name} is no Llama 3.2 Vision, so transformers has no other numbers for it: leave compat out."
+        )
+    answer_as(model, "hf")
 
 
 def home_of(name: str, say: Say) -> Path:
@@ -69,32 +95,35 @@ def home_of(name: str, say: Say) -> Path:
     )
 
 
-def _is_ours(home: Path) -> bool:
+def is_ours(home: Path) -> bool:
+    """Whether a folder holds a model that Chiasm composed."""
     config = home / "config.json"
     return config.is_file() and str(read_json(config).get("model_type")).startswith("chiasm_")
 
 
-def _load_composed(home: Path, dtype: torch.dtype, say: Say) -> tuple[Model, Processor]:
-    loaded = load_model(home, dtype, say=say)
-    transform = load_transform(home)
-    config = loaded.model.config
-    processor = Processor(
-        Tokenizer.load(home),
-        ChatFormat.load(home),
-        transform,
-        image_token=config.image_token,
-        places=partial(config.places, transform.size),
-        default_system=loaded.config.get("system"),
-    )
+def _load_composed(
+    home: Path, dtype: torch.dtype, say: Say, merge: bool
+) -> tuple[Model, Processor]:
+    loaded = load_model(home, dtype, say=say, merge=merge)
+    system = loaded.config.get("system")
+    processor = make_processor(home, loaded.model.config, load_transform(home), system)
     return loaded.model, processor
 
 
 def save_trained(assembled: Assembled, run: Run, path: Path, facts: dict[str, Any]) -> None:
-    """Write what a run ended with: the parts that did not learn are referred to, the others carried."""
+    """Write what a run ended with: the parts that did not learn are referred to, the others carried.
+
+    A part whose adapters alone learned is referred to as well, and its adapters are carried.
+    """
+    learned = [
+        name
+        for name, parameter in assembled.model.named_parameters()
+        if parameter.requires_grad and not is_adapter(name)
+    ]
     frozen = {
-        name: getattr(run.model, name)
-        for name in ("decoder", "encoder")
-        if not any(p.requires_grad for p in getattr(assembled.model, name).parameters())
+        part: getattr(run.model, part)
+        for part in ("decoder", "encoder")
+        if not any(name.startswith(f"{part}.") for name in learned)
     }
     with tempfile.TemporaryDirectory() as folder:
         assembled.processor.save(Path(folder))

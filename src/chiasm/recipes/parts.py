@@ -10,12 +10,14 @@ from pathlib import Path
 import torch
 
 from chiasm.base.errors import UserError, did_you_mean
+from chiasm.base.layers import LowRankTable
 from chiasm.checkpoint.composed import part_home
 from chiasm.checkpoint.folder import load_decoder, load_vit
 from chiasm.checkpoint.weights import Provenance
 from chiasm.inputs.chat_format import ChatFormat
 from chiasm.inputs.image import Transform
 from chiasm.inputs.processor import Processor
+from chiasm.inputs.tiles import AnyTransform, TileTransform
 from chiasm.inputs.tokenizer import Tokenizer
 from chiasm.models import (
     Crossed,
@@ -28,6 +30,7 @@ from chiasm.models import (
     fusion_schedule,
 )
 from chiasm.models.eyes import EyesConfig
+from chiasm.nn import add_lora, lora_state
 from chiasm.recipes.settings import CrossedShape, ModelSettings
 
 Say = Callable[[str], None]
@@ -43,8 +46,14 @@ class Assembled:
     """By part: "decoder", "encoder"; every other tensor is new."""
 
 
-def assemble(settings: ModelSettings, dtype: torch.dtype, seed: int, say: Say) -> Assembled:
-    """Load both parts in `dtype`, join them by new parts in fp32 drawn from `seed`."""
+def assemble(
+    settings: ModelSettings,
+    dtype: torch.dtype,
+    seed: int,
+    say: Say,
+    lora: LowRankTable = (),
+) -> Assembled:
+    """Load both parts in `dtype`, join them by new parts and adapters in fp32 drawn from `seed`."""
     home = part_home(settings.decoder, say)
     decoder, words = load_decoder(home, dtype)
     encoder, eyes = load_vit(part_home(settings.encoder, say), dtype)
@@ -52,9 +61,13 @@ def assemble(settings: ModelSettings, dtype: torch.dtype, seed: int, say: Say) -
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = compose(config, decoder, encoder)
+        adapted = add_lora(model, lora)
+    if adapted:
+        size = sum(value.numel() for value in lora_state(model).values())
+        say(f"{len(adapted)} linear layers have adapters, {size / 1e6:.2f} M parameters in all.")
     with torch.no_grad():  # a new token begins as the average of the known ones
         model.extra.weight.copy_(decoder.embed.weight.float().mean(0))
-    processor = make_processor(home, config, settings)
+    processor = make_processor(home, config, transform_of(settings), settings.system)
     return Assembled(model.eval(), processor, {"decoder": words, "encoder": eyes})
 
 
@@ -88,15 +101,28 @@ def shape_config(
     return PrefixConfig(decoder=decoder, encoder=encoder, projector=projector)
 
 
+def transform_of(settings: ModelSettings) -> AnyTransform:
+    """What the settings make of a picture: one square, or tiles."""
+    if settings.tiles == 1:
+        return Transform(size=settings.image_size, fit=settings.fit)
+    if settings.fit != "pad":
+        raise UserError(
+            f'`model.fit` is "{settings.fit}", but pictures of several tiles are always padded: '
+            'leave it at "pad", or set `model.tiles` to 1.'
+        )
+    return TileTransform(size=settings.image_size, most=settings.tiles)
+
+
 def make_processor(
-    home: Path, config: CrossedConfig | PrefixConfig, settings: ModelSettings
+    home: Path, config: CrossedConfig | PrefixConfig, transform: AnyTransform, system: str | None
 ) -> Processor:
-    """The processor of a composed model: the language model's words, the settings' pictures."""
+    """The processor of a composed model: the words of the folder `home`, pictures by a transform."""
     return Processor(
         Tokenizer.load(home),
         ChatFormat.load(home),
-        Transform(size=settings.image_size, fit=settings.fit),
+        transform,
         image_token=config.image_token,
-        places=partial(config.places, settings.image_size),
-        default_system=settings.system,
+        places=partial(config.places, transform.size),
+        default_system=system,
+        attend=config.attend if isinstance(config, CrossedConfig) else "last",
     )

@@ -9,7 +9,7 @@ known model's name ┘
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,18 +18,21 @@ from torch import nn
 from chiasm.base.config import from_record
 from chiasm.base.device import pick_device, pick_dtype
 from chiasm.base.errors import UserError, did_you_mean
+from chiasm.base.layers import LowRankTable
 from chiasm.checkpoint.builtin import PARTS, held
 from chiasm.checkpoint.composed import load_model, part_home
-from chiasm.checkpoint.folder import Opened, is_metas, open_decoder, open_vit
-from chiasm.checkpoint.fused import open_fused
+from chiasm.checkpoint.families.eyes import KINDS
+from chiasm.checkpoint.folder import Opened, open_decoder, open_vit
+from chiasm.checkpoint.fused import is_fused, open_fused
 from chiasm.checkpoint.weights import read_json
-from chiasm.inputs.tiles import load_transform
+from chiasm.inputs.tiles import AnyTransform, load_transform
 from chiasm.models import CrossedConfig, DecoderConfig, PrefixConfig
 from chiasm.models.cost import decoder_of, token_bytes
 from chiasm.models.eyes import EyesConfig
-from chiasm.models.footprint import numbers_of
+from chiasm.models.footprint import numbers_of, sizes_of
 from chiasm.models.tiled import TiledViTConfig
 from chiasm.models.zoo import NAMES, ZooConfig, zoo
+from chiasm.nn import add_lora
 from chiasm.recipes.book import RECIPES, recipe
 from chiasm.recipes.estimate import (
     Learning,
@@ -46,15 +49,13 @@ from chiasm.recipes.estimate import (
     text_of,
     watching,
 )
-from chiasm.recipes.loading import home_of
-from chiasm.recipes.parts import Say, shape_config
+from chiasm.recipes.loading import home_of, is_ours
+from chiasm.recipes.parts import Say, shape_config, transform_of
 from chiasm.recipes.run import RECORD
 from chiasm.recipes.settings import CrossedShape, ModelSettings, PrefixShape, Run
 from chiasm.training.optim import assign, movers
 from chiasm.training.settings import Rate, Table
 
-EYES = ("clip", "siglip", "vit")
-"""How the model_type of a folder with eyes begins."""
 _LEARNS = Rate(peak=1e-4)
 FROZEN_DECODER: Table = (("decoder.*", None), ("*", _LEARNS))
 """Who learns where no recipe is named: all but the language model (Llama 3 herd of models, 7.4)."""
@@ -123,8 +124,13 @@ class _Subject:
     name: str
     config: ZooConfig
     dtype: str
-    image_size: int | None = None
+    transform: AnyTransform | None = None
+    """How pictures are prepared; as the eyes are made for when None."""
     origins: Mapping[str, str] = field(default_factory=dict)
+    model: nn.Module | None = None
+    """The model where it is there already; else one without values is built."""
+    lora: LowRankTable = ()
+    """Which layers get adapters."""
     table: tuple[str, Table] | None = None
     """Who learns, and what the table is called."""
 
@@ -153,9 +159,8 @@ def of_recipe(run: Run, asked: Question, say: Say, table: str | None = None) -> 
         for part, subject in found.items()
         for key, origin in subject.origins.items()
     }
-    subject = _Subject(
-        run.name, config, _here(), run.model.image_size, origins, (run.name, run.learn)
-    )
+    prepared, learned = transform_of(run.model), (run.name, run.learn)
+    subject = _Subject(run.name, config, _here(), prepared, origins, lora=run.lora, table=learned)
     return _describe(subject, asked, table, new=True)
 
 
@@ -178,7 +183,7 @@ def of_pair(
     size = eyes.image_size // eyes.patch * eyes.patch
     settings = ModelSettings(shape=shape, image_size=size)
     config = shape_config(settings, words, eyes)
-    subject = _Subject(f"{decoder} + {encoder}", config, "bfloat16", size)
+    subject = _Subject(f"{decoder} + {encoder}", config, "bfloat16")
     return _describe(subject, asked, table)
 
 
@@ -200,19 +205,17 @@ def _subject(name: str, say: Say, sizes: bool = False) -> _Subject:
             f'There is neither a recipe, a run, a model folder nor a known model called "{name}".{near}'
         )
     home = home_of(name, say)
-    if home.is_dir() and is_metas(home):
-        return _opened(name, open_fused(home))
-    kind = str(read_json(home / "config.json").get("model_type")) if home.is_dir() else ""
-    if kind.startswith("chiasm_"):
+    if is_ours(home):
         return _composed(name, home, say)
-    if kind in ("mllama", "llava"):
+    if is_fused(home):
         return _opened(name, open_fused(home))
-    return _part(name, home, "encoder" if kind.partition("_")[0] in EYES else "decoder")
+    config = home / "config.json"
+    kind = read_json(config).get("model_type") if config.is_file() else None
+    return _part(name, home, "encoder" if kind in KINDS else "decoder")
 
 
 def _composed(name: str, home: Path, say: Say) -> _Subject:
     loaded = load_model(home, pick_dtype("auto", pick_device()), say=say)
-    size = load_transform(home).size
     referred = loaded.config["parts"]  # their origins name a source already
     origins = {
         key: origin
@@ -220,7 +223,15 @@ def _composed(name: str, home: Path, say: Say) -> _Subject:
         else f"{loaded.provenance.source}, {origin}"
         for key, origin in loaded.provenance.tensors.items()
     }
-    return _Subject(name, loaded.model.config, _here(), size, origins, _own_table(Path(name)))
+    return _Subject(
+        name,
+        loaded.model.config,
+        _here(),
+        load_transform(home),
+        origins,
+        loaded.model,
+        table=_own_table(Path(name)),
+    )
 
 
 def _own_table(run: Path) -> tuple[str, Table] | None:
@@ -267,12 +278,15 @@ def _here() -> str:
 
 def _describe(subject: _Subject, asked: Question, table: str | None, new: bool = False) -> Report:
     """Count and estimate. With `new`, tensors without an origin are those that training will make."""
-    config, model = subject.config, built(subject.config)
+    config, model = subject.config, subject.model or built(subject.config)
+    add_lora(model, subject.lora)
     named, rows = _table(subject, table)
     assigned = assign(model, rows)
     moved = movers(model, assigned)
     size = 2 if subject.dtype == "bfloat16" else 4
-    asked = Question(asked.gpus, asked.tokens, size, subject.image_size)
+    asked = replace(asked, size=size)
+    if (prepared := subject.transform) is not None:
+        asked = replace(asked, image_size=prepared.size, tiles=prepared.most)
     seeing = isinstance(config, CrossedConfig | PrefixConfig)
     text, pictures = decoder_of(config), sights(config, asked)
     kind = "decoder" if isinstance(config, DecoderConfig) else config.kind
@@ -323,9 +337,8 @@ def _portions(
     counts: dict[str, int] = {}
     learns: dict[str, int] = {}
     pieces: dict[str, dict[str, int]] = {}
-    for key, parameter in model.named_parameters():
+    for key, count in sizes_of(model).items():
         part, _, rest = key.partition(".") if whole is None else (whole, "", key)
-        count = parameter.numel()
         counts[part] = counts.get(part, 0) + count
         learns[part] = learns.get(part, 0) + count * (key in moved)
         piece = rest.partition(".")[0]

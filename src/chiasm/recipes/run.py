@@ -83,7 +83,7 @@ def prepared(run: Run, folder: Path) -> Iterator[tuple[Trainer, Assembled]]:
     device = pick_device()
     dtype = pick_dtype(run.dtype, device)
     log.say(reason(device, dtype))
-    assembled = assemble(run.model, dtype, run.seed, log.say)
+    assembled = assemble(run.model, dtype, run.seed, log.say, run.lora)
     taught, held = materials(run.data.source, log.say)
     learner = Learner(assembled.model, run.learn, run.schedule, run.train.steps)
     assembled.model.to(device)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from chiasm.base.config import Settings
+from chiasm.base.layers import LowRankTable
 from chiasm.data.settings import LoadSettings
 from chiasm.training.settings import Schedule, Table, TrainSettings
 
@@ -44,6 +45,8 @@ class ModelSettings(Settings):
     """How the two are joined."""
     image_size: int = 224
     """Pictures are fitted into a square of this side, in pixels; the position grid is resampled to it."""
+    tiles: int = Field(1, ge=1, le=100)
+    """Most such squares that a picture is cut into, on a canvas of its shape (Llama 3.2 Vision: 4)."""
     fit: Literal["pad", "crop", "stretch"] = "pad"
     """How a picture that is not square fits."""
     system: str | None = None
@@ -68,6 +71,9 @@ class Run(Settings):
     """Which parts are composed, and how."""
     data: DataSettings = DataSettings()
     """What is learned from."""
+    lora: LowRankTable = ()
+    """Linear layers that get adapters: (pattern of their names, rank); the first match wins, null: none.
+    What they stand on stays frozen; a row of `learn` such as "decoder.*.lora_*" says how fast they learn."""
     learn: Table
     """Who learns, and how fast: (pattern of names, rate); the first match wins, null freezes."""
     schedule: Schedule = Schedule()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from chiasm.base.errors import UserError
+from chiasm.base.layers import is_adapter
 from chiasm.training.settings import Rate, Schedule, Table
 
 
@@ -19,12 +20,13 @@ class Learner:
 
     Learning parameters are kept in fp32 whatever the model computes in (bf16 loses updates smaller
     than 1/256 of a weight). Raises UserError when the table leaves a parameter uncovered, a row
-    matches nothing, or nothing learns.
+    matches nothing, nothing learns, or an adapter is frozen.
     """
 
     def __init__(self, model: nn.Module, table: Table, schedule: Schedule, steps: int) -> None:
         self.schedule, self.steps = schedule, steps
         self.rows = assign(model, table)
+        _check_adapters(self.rows)
         self.parameters = dict(model.named_parameters())
         self.movers = movers(model, self.rows)
         self.rates = {name: rate for name, (_, rate) in self.rows.items() if rate is not None}
@@ -119,6 +121,24 @@ def movers(model: nn.Module, rows: Mapping[str, tuple[str, Rate | None]]) -> dic
     linear = {f"{name}.weight".removeprefix(".") for name in layers}
     rates = ((name, rate) for name, (_, rate) in rows.items() if rate is not None)
     return {name: rate.update if name in linear else "adamw" for name, rate in rates}
+
+
+def _check_adapters(rows: Mapping[str, tuple[str, Rate | None]]) -> None:
+    """Refuse a table by which an adapter stands still, or what it stands on does not."""
+    for name in filter(is_adapter, rows):
+        layer = name.rpartition(".")[0]
+        pattern, rate = rows[name]
+        if rate is None:
+            raise UserError(
+                f'The row "{pattern}" of `learn` freezes the adapter {name}; put a row such as '
+                f'("{name.split(".")[0]}.*.lora_*", a rate) before it, or take the layer out of `lora`.'
+            )
+        pattern, rate = rows.get(f"{layer}.weight", ("", None))
+        if rate is not None:
+            raise UserError(
+                f'The row "{pattern}" of `learn` lets {layer}.weight learn beside its adapter; freeze it '
+                "by a row before, or take the layer out of `lora`."
+            )
 
 
 def _as_groups(lots: dict[tuple[float, float], list[nn.Parameter]]) -> list[dict[str, Any]]:

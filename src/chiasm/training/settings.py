@@ -20,7 +20,7 @@ class Rate(Settings):
     update: Literal["adamw", "muon"] = "adamw"
     """What moves the weights of linear layers: AdamW, or Muon, by which a step is as long in each of a
     gradient's directions (Jordan et al. 2024), scaled to AdamW's length (Liu et al. 2025, equation 4).
-    Tables, gains, biases and gates always take AdamW."""
+    Tables, gains, biases, gates and adapters always take AdamW."""
 
 
 Table = tuple[tuple[str, Rate | None], ...]

@@ -115,11 +115,13 @@ class Trainer:
         parts = [part.to(self.device) for part in parts]
         total = sum(self.objective.weight(part) for part in parts)
         loss = 0.0
+        self.model.train()  # adapters may have dropout; observers find the model as it speaks
         for part in parts:
             summed = self.objective.loss(self.model, part)
             if summed.requires_grad:  # text alone passes nothing that learns when the LLM is frozen
                 (summed / max(1, total)).backward()
             loss += float(summed.detach())
+        self.model.eval()
         norm = float(nn.utils.clip_grad_norm_(self.learner.learning.values(), self.settings.clip))
         rate = self._update(norm, total)
         self.step += 1

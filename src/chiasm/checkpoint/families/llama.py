@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from chiasm.base.config import from_record
+from chiasm.checkpoint.changes import halves
 from chiasm.checkpoint.families.settings import Record
 from chiasm.checkpoint.names import NameTable
 from chiasm.checkpoint.weights import CheckpointError
@@ -226,4 +227,4 @@ def from_gguf(config: DecoderConfig, name: str, tensor: Tensor) -> Tensor:
     heads = {"q.weight": config.heads, "k.weight": config.kv_heads}.get(name.rpartition("attn.")[2])
     if heads is None:
         return tensor
-    return tensor.unflatten(0, (heads, -1, 2)).transpose(1, 2).flatten(0, 2)
+    return halves(heads).ours(tensor)[0]

@@ -24,7 +24,6 @@ from chiasm.checkpoint.weights import CheckpointError
 from chiasm.models.crossed import CrossedConfig
 from chiasm.models.decoder import DecoderConfig
 from chiasm.models.tiled import TiledViTConfig
-from chiasm.nn.rope import RopeScaling
 
 _BLOCK = {
     "attention_norm": "attn_norm",
@@ -72,7 +71,7 @@ _CUT = {
 }
 # What params.json does not say, because it is the same in all released models.
 _HEADS, _LAYERS = 16, [3, 7, 15, 23, 30]
-_SCALING = RopeScaling(factor=8.0, low=1.0, high=4.0, original=8192)
+_FACTOR, _SCALING = 8.0, {"low": 1.0, "high": 4.0, "original": 8192}
 _LONG, _SHORT = 131072, 8192
 _SMALL = {(2048, 16): 32.0, (3072, 28): 32.0}
 """(width, depth) of Llama 3.2 1B and 3B: their rotary frequencies are stretched further than the
@@ -200,7 +199,7 @@ def _read_text(
     if record.values.get("vocab_size", -1) != -1:  # Meta's way to say "ask the tokenizer"
         record.allow("vocab_size", vocab)
     scaled = record.truth("use_scaled_rope", False)
-    factor = ours.number("rope_factor", _SMALL.get((width, depth), _SCALING.factor))
+    factor = ours.number("rope_factor", _SMALL.get((width, depth), _FACTOR))
     head = f"{prefix}output.weight"
     return {
         "vocab": vocab,
@@ -213,7 +212,7 @@ def _read_text(
         ),
         "context": ours.whole("context", _LONG if scaled else _SHORT),
         "rope_theta": record.number("rope_theta", 500000.0),
-        "rope_scaling": {**_SCALING.model_dump(), "factor": factor} if scaled else None,
+        "rope_scaling": {"factor": factor, **_SCALING} if scaled else None,
         "norm_eps": record.number("norm_eps", 1e-5),
         "tied": head not in shapes or ours.truth("tied", (width, depth) in _SMALL),
     }
@@ -295,14 +294,14 @@ def _write_text(config: DecoderConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     known = _SMALL.get((c.width, c.depth))
     if c.head_width * c.heads != c.width:
         raise UserError(
-            "Meta's layout cannot hold this model: its heads do not share its width (decoder.head_width)."
+            "Meta's layout cannot hold this model: its decoder.head_width is not width / heads."
         )
-    if scaling is not None and scaling.model_copy(update={"factor": _SCALING.factor}) != _SCALING:
+    if scaling is not None and scaling.model_dump() != {"factor": scaling.factor, **_SCALING}:
         raise UserError(
             "Meta's layout cannot hold this model: its rope_scaling is not that of Llama 3.1."
         )
     ours: dict[str, Any] = {}
-    if scaling is not None and scaling.factor != (known or _SCALING.factor):
+    if scaling is not None and scaling.factor != (known or _FACTOR):
         ours["rope_factor"] = scaling.factor
     if c.tied != (known is not None):
         ours["tied"] = c.tied
