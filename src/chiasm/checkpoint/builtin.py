@@ -154,6 +154,12 @@ def pull(name: str, say: Say = say_aloud, sources: Sequence[str] = ("hub", "pack
     return home
 
 
+def held(name: str) -> Path | None:
+    """Return the folder of a built-in part that has been fetched already; None for any other name."""
+    home = cache_dir() / f"parts-{FORMAT}" / name
+    return home if name in PARTS and _whole(home) else None
+
+
 def _whole(home: Path) -> bool:
     weights = home / "model.safetensors"
     return weights.is_file() and read_facts(home).get("weights_bytes") == str(

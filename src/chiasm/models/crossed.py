@@ -24,6 +24,9 @@ from chiasm.nn import Cache, CrossBlock, FlamingoCrossBlock, GatedCrossBlock, Lo
 from chiasm.nn.masks import look
 from chiasm.nn.memory import Pairs
 
+FLAMINGO = (8, 64)
+"""Heads of Flamingo's crosses, and the width of one (open_flamingo)."""
+
 
 class CrossedConfig(Settings):
     """A language model, eyes, and the crosses between them."""
@@ -38,6 +41,8 @@ class CrossedConfig(Settings):
     """From the eyes' width to the language model's."""
     crosses: int = 8
     """How many cross blocks, spread over the depth by Meta's schedule."""
+    before: tuple[int, ...] | None = None
+    """The 0-based blocks that they stand before, where that is another schedule than Meta's."""
     cross: Literal["llama", "flamingo"] = "llama"
     """Whose cross blocks: Llama 3.2's have the decoder's shape, Flamingo's 8 heads of 64 and a GELU."""
     video: VideoConfig | None = None
@@ -55,11 +60,23 @@ class CrossedConfig(Settings):
         """Id of the token that marks a picture's place in the text."""
         return self.decoder.vocab
 
+    @property
+    def schedule(self) -> tuple[int, ...]:
+        """The 0-based blocks that a cross stands before, in order."""
+        return self.before or fusion_schedule(self.decoder.depth, self.crosses)
+
     @pydantic.model_validator(mode="after")
     def _parts_fit(self) -> Self:
         if self.compat == "hf" and not isinstance(self.encoder, TiledViTConfig):
             raise ValueError("compat hf is for Llama 3.2's eyes, over tiles")
-        fusion_schedule(self.decoder.depth, self.crosses)
+        if self.before is None:
+            fusion_schedule(self.decoder.depth, self.crosses)
+        elif len(self.before) != self.crosses or self.crosses < 1:
+            raise ValueError(f"before names {len(self.before)} blocks for {self.crosses} crosses")
+        elif list(self.before) != sorted({i for i in self.before if 0 <= i < self.decoder.depth}):
+            raise ValueError(
+                f"before must name blocks from 0 to {self.decoder.depth - 1} in rising order"
+            )
         if self.video is not None:
             fusion_schedule(self.crosses, self.video.count(self.crosses))
         return self
@@ -99,7 +116,7 @@ class Crossed(nn.Module):
         self.decoder = Decoder(d) if decoder is None else decoder
         self.encoder = eyes(c.encoder) if encoder is None else encoder
         self.projector = Projector(c.projector, c.encoder.width, d.width, c.encoder.lead)
-        self.schedule = fusion_schedule(d.depth, c.crosses)
+        self.schedule = c.schedule
         self.crosses = nn.ModuleList(_cross(c) for _ in self.schedule)
         self.extra = nn.Embedding(c.extra_tokens, d.width)
         nn.init.normal_(self.extra.weight, std=d.width**-0.5)
@@ -184,7 +201,7 @@ class Crossed(nn.Module):
 def _cross(config: CrossedConfig) -> CrossBlock:
     d = config.decoder
     if config.cross == "flamingo":
-        return FlamingoCrossBlock(d.width, 8, 64, 4 * d.width, 1e-5)
+        return FlamingoCrossBlock(d.width, *FLAMINGO, 4 * d.width, 1e-5)
     return GatedCrossBlock(d.width, d.heads, d.kv_heads, d.head_width, d.hidden, d.norm_eps)
 
 

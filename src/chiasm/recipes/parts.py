@@ -26,10 +26,10 @@ from chiasm.models import (
     Prefix,
     PrefixConfig,
     ProjectorConfig,
-    ViTConfig,
     compose,
     fusion_schedule,
 )
+from chiasm.models.eyes import EyesConfig
 from chiasm.nn import add_lora, lora_state
 from chiasm.recipes.settings import CrossedShape, ModelSettings
 
@@ -72,7 +72,7 @@ def assemble(
 
 
 def shape_config(
-    settings: ModelSettings, decoder: DecoderConfig, encoder: ViTConfig
+    settings: ModelSettings, decoder: DecoderConfig, encoder: EyesConfig
 ) -> CrossedConfig | PrefixConfig:
     """The model's configuration that the settings and the parts' sizes give."""
     shape = settings.shape

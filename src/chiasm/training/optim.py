@@ -28,8 +28,7 @@ class Learner:
         self.rows = assign(model, table)
         _check_adapters(self.rows)
         self.parameters = dict(model.named_parameters())
-        layers = (name for name, layer in model.named_modules() if isinstance(layer, nn.Linear))
-        self.linear = {f"{name}.weight".removeprefix(".") for name in layers}
+        self.movers = movers(model, self.rows)
         self.rates = {name: rate for name, (_, rate) in self.rows.items() if rate is not None}
         for name, parameter in self.parameters.items():
             parameter.requires_grad_(name in self.rates)
@@ -44,8 +43,7 @@ class Learner:
         """One optimizer for each kind of update that some parameter takes."""
         groups: dict[str, dict[tuple[float, float], list[nn.Parameter]]] = {}
         for name, parameter in self.learning.items():
-            rate = self.rates[name]
-            update = rate.update if name in self.linear else "adamw"
+            rate, update = self.rates[name], self.movers[name]
             decay = rate.decay if parameter.ndim > 1 else 0.0
             lots = groups.setdefault(update, {})
             lots.setdefault((rate.peak, decay), []).append(parameter)
@@ -112,6 +110,17 @@ def assign(model: nn.Module, table: Table) -> dict[str, tuple[str, Rate | None]]
             f'The pattern "{unused[0]}" of `learn` matches no parameter; remove or mend it.'
         )
     return rows
+
+
+def movers(model: nn.Module, rows: Mapping[str, tuple[str, Rate | None]]) -> dict[str, str]:
+    """Return what moves each learning parameter, "adamw" or "muon", by the rows that `assign` gave.
+
+    Only the matrices of linear layers take what their row says: all else takes AdamW.
+    """
+    layers = (name for name, layer in model.named_modules() if isinstance(layer, nn.Linear))
+    linear = {f"{name}.weight".removeprefix(".") for name in layers}
+    rates = ((name, rate) for name, (_, rate) in rows.items() if rate is not None)
+    return {name: rate.update if name in linear else "adamw" for name, rate in rates}
 
 
 def _check_adapters(rows: Mapping[str, tuple[str, Rate | None]]) -> None:
