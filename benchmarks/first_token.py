@@ -75,9 +75,9 @@ def folder(where: Path) -> Path:
 
 def ours(case: _duel.Case) -> tuple[Callable[[], None], dict[str, Any]]:
     import torch
-    from chiasm.checkpoint.fused import load_fused
 
     from chiasm.base.vision import Vision
+    from chiasm.checkpoint.fused import load_fused
     from chiasm.inference import prepack
 
     dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[case["dtype"]]
