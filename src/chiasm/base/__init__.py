@@ -7,6 +7,8 @@
     log ──── say · metrics.jsonl · progress    vision ─ the pictures of a batch, who sees them
        │
     fetch ── the only door to the network      doors ── door plates that wake nobody
+       │                                          │
+    layers ─ adapters and integers, as settings, by patterns of layers' names
 
 May enter: what any program needs and this one shares (errors, settings, devices, files, log), and
 the records that two rooms exchange which must not import each other. Must stay outside: everything
