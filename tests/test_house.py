@@ -78,7 +78,7 @@ NOT_NETWORK = {"urllib.parse"}  # text handling only
 NETWORK_DOOR = "base/fetch.py"
 COMPUTED = {  # files that may import a module whose name is computed, and why that is no back door
     "base/doors.py": "`lazily(__name__, ...)` opens files of the caller's own room; checked below",
-    "inputs/worker.py": "the child's side of a worker; the parent names a module of its own room",
+    "base/worker.py": "the child's side of a worker; the parent names a module of its own room",
 }
 
 MACHINE_PATH = re.compile(r"(?<![\w.~)}>*-])/(?:root|home|work|opt|tmp|mnt|Users)/\w")

@@ -53,7 +53,7 @@ def test_pictures_differ_and_open() -> None:
     pictures = [toy_picture(number) for number in range(60)]
     assert len({picture.key for picture in pictures}) == 60
     assert Image.open(io.BytesIO(pictures[0].read())).size == (IMAGE_SIZE, IMAGE_SIZE)
-    assert toy_pixels(pictures[1]).shape == (3, IMAGE_SIZE, IMAGE_SIZE)
+    assert toy_pixels(pictures[1]).shape == (1, 1, 3, IMAGE_SIZE, IMAGE_SIZE)
     assert torch.equal(toy_pixels(pictures[1]), toy_pixels(toy_picture(1)))
 
 

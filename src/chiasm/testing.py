@@ -22,7 +22,7 @@ import tokenizers
 import torch
 from torch import Tensor, nn
 
-from chiasm.inputs.chat import Rendered, Renderer
+from chiasm.inputs.chat import Attend, Rendered, Renderer
 from chiasm.inputs.chat_format import CHATML
 from chiasm.inputs.message import Message, Picture, Sample, Text
 from chiasm.inputs.tokenizer import Tokenizer
@@ -43,6 +43,8 @@ CONTROLS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 VOCAB = 256 + len(CONTROLS)
 IMAGE_SIZE = 12
 """Side of a toy picture in pixels: 9 patches and a CLS vector."""
+TOY_GRIDS = ((1, 1), (1, 2), (2, 1), (1, 3), (3, 1), (2, 2), (1, 4), (4, 1))
+"""Rows and columns of the tiles that `toy_tiles` makes: all those of Llama 3.2 Vision."""
 
 
 # ---- models --------------------------------------------------------------------------------------
@@ -132,9 +134,11 @@ def toy_tokenizer() -> Tokenizer:
     return Tokenizer(inner)
 
 
-def toy_renderer(config: CrossedConfig | PrefixConfig) -> Renderer:
-    """Return what renders ChatML conversations for a toy model."""
-    return Renderer(toy_tokenizer(), CHATML, config.image_token, config.places(), None)
+def toy_renderer(config: CrossedConfig | PrefixConfig, attend: Attend = "last") -> Renderer:
+    """Return what renders ChatML conversations about pictures of one tile for a toy model."""
+    return Renderer(
+        toy_tokenizer(), CHATML, config.image_token, lambda picture: config.places(), None, attend
+    )
 
 
 def toy_picture(number: int, size: int = IMAGE_SIZE) -> Picture:
@@ -151,9 +155,18 @@ def toy_picture(number: int, size: int = IMAGE_SIZE) -> Picture:
 
 
 def toy_pixels(picture: Picture) -> Tensor:
-    """Return normal noise [3, 12, 12] that is a function of the picture's bytes, without decoding."""
+    """Return normal noise [1, 1, 3, 12, 12] that is a function of the picture's bytes, without decoding."""
+    return _noise(picture, 1, 1)
+
+
+def toy_tiles(picture: Picture) -> Tensor:
+    """As `toy_pixels`, but of one to four tiles, in a grid that is a function of the bytes too."""
+    return _noise(picture, *TOY_GRIDS[int(picture.key[:4], 16) % len(TOY_GRIDS)])
+
+
+def _noise(picture: Picture, rows: int, columns: int) -> Tensor:
     source = torch.Generator().manual_seed(int(picture.key[:12], 16))
-    return torch.randn(3, IMAGE_SIZE, IMAGE_SIZE, generator=source)
+    return torch.randn(rows, columns, 3, IMAGE_SIZE, IMAGE_SIZE, generator=source)
 
 
 def toy_sample(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.checkpoint.toys import decoder, equal, vit
+from tests.checkpoint.toys import decoder, decoder_config, equal, vit
 
 from chiasm.base.errors import UserError
 from chiasm.base.layers import INT8, LowBit, LowRank
@@ -19,6 +19,7 @@ from chiasm.checkpoint.folder import load_decoder, load_vit, save_decoder, save_
 from chiasm.checkpoint.weights import CheckpointError
 from chiasm.models import CrossedConfig, PrefixConfig, compose
 from chiasm.nn import add_lora, lora_state, merge_lora, quantise
+from chiasm.testing import open_gates
 
 FILES = {"tokenizer.json": b"{}", "chat_template.jinja": b"{{ messages }}"}
 
@@ -60,6 +61,20 @@ def test_parts_by_reference_are_not_carried_and_come_back(model: Any, tmp_path: 
     assert equal(loaded.model.state_dict(), model.state_dict())
     origin = loaded.provenance.tensors["decoder.norm.weight"]
     assert "words" in origin and origin.endswith("model.safetensors:model.norm.weight")
+
+
+@pytest.mark.parametrize("kind", [CrossedConfig, PrefixConfig])
+def test_eyes_without_cls_are_a_part_like_any_other(kind: Any, tmp_path: Path) -> None:
+    siglip = open_gates(vit(cls=False, pre_norm=False, patch_bias=True, activation="gelu_tanh"))
+    save_vit(siglip, tmp_path / "eyes")
+    sizes = {"crosses": 2} if kind is CrossedConfig else {}
+    config = kind(decoder=decoder_config(), encoder=siglip.config, **sizes)
+    model = compose(config, decoder(), siglip)
+    part = {"encoder": str(tmp_path / "eyes")}
+    save_model(model, tmp_path / "m", config={}, files={}, parts=part)
+    loaded = load_model(tmp_path / "m")
+    assert loaded.model.config == config
+    assert equal(loaded.model.state_dict(), model.state_dict())
 
 
 def test_one_part_by_reference_and_another_type(model: Any, tmp_path: Path) -> None:

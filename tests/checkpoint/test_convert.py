@@ -30,9 +30,11 @@ from chiasm.checkpoint.convert import (
     vit_from_hub,
 )
 from chiasm.checkpoint.families import clip, llama
-from chiasm.checkpoint.folder import load_decoder, load_vit, save_decoder, save_vit, write_folder
+from chiasm.checkpoint.folder import load_decoder, load_vit, save_decoder, write_folder
 from chiasm.checkpoint.gguf import read_gguf
+from chiasm.checkpoint.towers import load_image_tower, save_image_tower
 from chiasm.checkpoint.weights import CheckpointError
+from chiasm.models import ImageTower, ImageTowerConfig
 
 
 def test_what_was_never_quantised_stays_exact() -> None:
@@ -144,9 +146,9 @@ def test_a_hub_decoder_is_taken_over_tensor_for_tensor(kept: str, tmp_path: Path
 
 @pytest.mark.parametrize("recipe", [b'{"size": 16}', None])
 def test_of_a_hub_clip_the_eyes_are_taken(recipe: bytes | None, tmp_path: Path) -> None:
-    eyes, projection = vit(), torch.randn(12, 32)
+    tower = ImageTower(ImageTowerConfig(encoder=vit_config(), projection=12))
     files = {"preprocessor_config.json": recipe} if recipe else {}
-    save_vit(eyes, tmp_path / "hub", {**files, "tokenizer.json": b"text tower's"}, projection)
+    save_image_tower(tower, tmp_path / "hub", {**files, "tokenizer.json": b"text tower's"})
     tensors = dict(read_all(tmp_path / "hub"))
     tensors |= {
         "text_model.final_layer_norm.weight": torch.zeros(4),
@@ -155,12 +157,13 @@ def test_of_a_hub_clip_the_eyes_are_taken(recipe: bytes | None, tmp_path: Path) 
     save_file(tensors, tmp_path / "hub" / "model.safetensors")
     content = vit_from_hub(tmp_path / "hub")
     assert not any(name.startswith(("text", "logit")) for name in content.tensors)
-    assert torch.equal(content.tensors[PROJECTION], projection)
+    assert torch.equal(content.tensors[PROJECTION], tower.project.weight)
     assert list(content.files) == ["preprocessor_config.json"]
     if recipe:
         assert content.files["preprocessor_config.json"] == recipe
     write_folder(tmp_path / "m", content.config, content.tensors, content.files)
-    assert equal(load_vit(tmp_path / "m")[0].state_dict(), eyes.state_dict())
+    assert equal(load_image_tower(tmp_path / "m")[0].state_dict(), tower.state_dict())
+    assert equal(load_vit(tmp_path / "m")[0].state_dict(), tower.encoder.state_dict())
 
 
 def read_all(folder: Path) -> dict[str, torch.Tensor]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 from tests.checkpoint.families.test_clip import both_towers, vision_config
 from tests.checkpoint.toys import LLAMA, decoder, equal, vit, write_gguf
@@ -19,6 +20,7 @@ from transformers import (
     LlamaForCausalLM,
 )
 
+from chiasm.base.errors import UserError
 from chiasm.checkpoint.folder import (
     load_decoder,
     load_vit,
@@ -27,6 +29,7 @@ from chiasm.checkpoint.folder import (
     save_vit,
 )
 from chiasm.checkpoint.weights import CheckpointError
+from chiasm.testing import open_gates
 
 ROPE = {
     "rope_type": "llama3",
@@ -190,26 +193,48 @@ def test_clips_eyes_compute_what_transformers_computes(kind: str, tmp_path: Path
     assert len(provenance.left_out) == {"projection": 1, "both": 23}.get(kind, 0)
 
 
-@pytest.mark.parametrize("projected", [True, False])
-def test_clips_eyes_go_back_tensor_for_tensor(projected: bool, tmp_path: Path) -> None:
-    ours = vit()
-    projection = torch.randn(12, 32) if projected else None
-    save_vit(ours, tmp_path / "ours", {"preprocessor_config.json": b"{}"}, projection)
-    kind = CLIPVisionModelWithProjection if projected else CLIPVisionModel
-    theirs, report = kind.from_pretrained(tmp_path / "ours", output_loading_info=True)
+SHAPES = {
+    "CLIPVisionModel": {},
+    "SiglipVisionModel": {"cls": False, "pre_norm": False, "patch_bias": True},
+    "ViTModel": {"pre_norm": False, "patch_bias": True, "activation": "gelu"},
+}
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_eyes_go_back_tensor_for_tensor(kind: str, tmp_path: Path) -> None:
+    ours = open_gates(vit(**SHAPES[kind]))
+    save_vit(ours, tmp_path / "ours", {"preprocessor_config.json": b"{}"})
+    more = {"add_pooling_layer": False} if kind == "ViTModel" else {}
+    theirs, report = getattr(transformers, kind).from_pretrained(
+        tmp_path / "ours", output_loading_info=True, **more
+    )
     assert not report["missing_keys"] and not report["unexpected_keys"]
     theirs.save_pretrained(tmp_path / "theirs")
     again, _ = load_vit(tmp_path / "theirs")
+    assert again.config == ours.config
+    names = set(load_file(tmp_path / "ours" / "model.safetensors"))
+    assert any(name.startswith("vision_model.") for name in names) == (kind != "ViTModel")
+    assert not any(name.startswith("vit.") for name in names)  # that is the classifier's prefix
     assert equal(again.state_dict(), ours.state_dict())
-    if projection is not None:
-        assert torch.equal(theirs.visual_projection.weight, projection)
+    pixels = torch.randn(2, 3, 16, 16)
+    with torch.no_grad():
+        found, expected = ours(pixels, ["last"])["last"], theirs(pixels, output_hidden_states=True)
+    if kind == "CLIPVisionModel":  # the others' last state is normalised
+        assert (found - expected.last_hidden_state).abs().max() <= 2e-5  # measured: 1e-6
+    else:
+        state = expected.last_hidden_state
+        assert (ours.post_norm(found) - state).abs().max() <= 2e-5  # measured: 1e-6
+
+
+def test_eyes_of_no_familys_shape_are_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="No family of transformers has eyes with cls=False"):
+        save_vit(vit(cls=False), tmp_path / "eyes")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_exists_is_only_replaced_when_asked(tmp_path: Path) -> None:
     save_decoder(decoder(), tmp_path / "m")
     before = (tmp_path / "m" / "model.safetensors").read_bytes()
-    from chiasm.base.errors import UserError
-
     with pytest.raises(UserError, match="exists already"):
         save_decoder(decoder(), tmp_path / "m")
     assert (tmp_path / "m" / "model.safetensors").read_bytes() == before

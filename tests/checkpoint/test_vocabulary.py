@@ -10,7 +10,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer
 
-from chiasm.checkpoint.vocabulary import tokenizer_files
+from chiasm.checkpoint.vocabulary import tokenizer_files, tokenizer_metadata
 from chiasm.checkpoint.weights import CheckpointError
 
 CONTROLS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -49,6 +49,7 @@ def metadata(tokenizer: Tokenizer, **changes: Any) -> dict[str, Any]:
         "tokenizer.ggml.eos_token_id": 2,
         "tokenizer.ggml.unknown_token_id": 0,
         "tokenizer.ggml.padding_token_id": 2,
+        "tokenizer.ggml.add_bos_token": False,
         "tokenizer.chat_template": "{{ messages }}",
         "llama.context_length": 64,
     }
@@ -82,7 +83,9 @@ def test_transformers_reads_the_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"pre": "llama-bpe"}, "kind"),
+        ({"pre": "qwen2"}, "kind"),
+        ({"pre": ["smollm"]}, "kind"),
+        ({"add_bos_token": True, "bos_token_id": 5}, "bos token is no control token"),
         ({"model": "llama"}, "kind"),
         ({"tokens": None}, "tokens are missing"),
         ({"tokens": ["a", "a"]}, "twice"),
@@ -98,6 +101,40 @@ def test_transformers_reads_the_files(tmp_path: Path) -> None:
 def test_a_damaged_tokenizer_is_told(change: dict[str, Any], words: str) -> None:
     with pytest.raises(CheckpointError, match=f"toy.*{words}"):
         tokenizer_files(metadata(smollm(), **change), "toy")
+
+
+def test_there_and_back_gives_the_same_metadata() -> None:
+    record = metadata(smollm())
+    files = tokenizer_files(record, "toy")
+    del record["llama.context_length"]  # the model's, not the tokenizer's
+    assert tokenizer_metadata(files, len(record["tokenizer.ggml.tokens"]), "toy") == record
+    assert tokenizer_metadata({}, 3, "toy") == {}
+
+
+def test_a_text_begins_with_bos_for_others_when_the_file_says_so() -> None:
+    for told, begins in ((True, True), (False, False), (None, False)):
+        files = tokenizer_files(metadata(smollm(), add_bos_token=told), "toy")
+        ids = Tokenizer.from_str(files["tokenizer.json"].decode()).encode("the cat").ids
+        assert (ids[0] == 1) == begins
+        again = tokenizer_metadata(files, 400, "toy")
+        assert again["tokenizer.ggml.add_bos_token"] == begins
+
+
+def test_rows_without_a_token_are_unused() -> None:
+    files = tokenizer_files(metadata(smollm()), "toy")
+    count = Tokenizer.from_str(files["tokenizer.json"].decode()).get_vocab_size()
+    record = tokenizer_metadata(files, count + 2, "toy")
+    assert record["tokenizer.ggml.tokens"][-2:] == [f"[PAD{count}]", f"[PAD{count + 1}]"]
+    assert record["tokenizer.ggml.token_type"][-3:] == [1, 5, 5]
+    with pytest.raises(CheckpointError, match="tokens"):
+        tokenizer_metadata(files, count - 1, "toy")
+
+
+def test_a_tokenizer_of_another_kind_cannot_be_written() -> None:
+    other = smollm()
+    other.pre_tokenizer = pre_tokenizers.Whitespace()
+    with pytest.raises(CheckpointError, match="another one"):
+        tokenizer_metadata({"tokenizer.json": other.to_str().encode()}, 999, "toy")
 
 
 def test_without_a_template_there_is_no_template_file() -> None:

@@ -15,13 +15,13 @@ from safetensors.torch import load_file, save, save_file
 from tests.checkpoint.toys import equal
 from torch import nn
 
+from chiasm.checkpoint.shards import write_tensors
 from chiasm.checkpoint.weights import (
     CheckpointError,
     load_strict,
     read_json,
     read_tensors,
     tensors_sha256,
-    write_tensors,
 )
 
 TENSORS = {

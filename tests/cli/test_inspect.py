@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.cli.conftest import SHORT, SMALL
 from tests.cli.toys import call
 
+from chiasm.checkpoint.folder import save_vit
 from chiasm.recipes.loading import load
+from chiasm.testing import toy_vit
 
 
 def told(capsys: Any, name: str) -> dict[str, Any]:
@@ -59,6 +62,16 @@ def test_parts_alone(capsys: Any) -> None:
     words, eyes = told(capsys, "smollm2-135m-instruct"), told(capsys, "eyes")
     assert (words["kind"], eyes["kind"]) == ("decoder", "vit")
     assert words["context"] == 700 and eyes["context"] is None
+
+
+@pytest.mark.parametrize("shape", [{"cls": False}, {"cls": True}], ids=["siglip", "vit"])
+def test_eyes_of_every_family(shape: dict[str, bool], capsys: Any, tmp_path: Path) -> None:
+    eyes = toy_vit(pre_norm=False, patch_bias=True, **shape)
+    save_vit(eyes, tmp_path / "others")
+    found = told(capsys, str(tmp_path / "others"))
+    assert found["kind"] == "vit" and set(found["origins"]) == set(eyes.state_dict())
+    parameters = sum(parameter.numel() for parameter in eyes.parameters())
+    assert [part["parameters"] for part in found["portions"]] == [parameters]
 
 
 def test_tensors_lists_where_each_comes_from(capsys: Any) -> None:

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from tests.cli.toys import STEPS, call, command, environment
+from tests.cli.toys import STEPS, call, command, environment, recipe
 
-from chiasm.base.config import from_record, from_yaml
+from chiasm.base.config import from_record, from_yaml, to_yaml
 from chiasm.checkpoint.folder import load_decoder
 from chiasm.checkpoint.state import load_state
 from chiasm.cli.arguments import _adapter, _row, _sized, _told
@@ -28,7 +28,7 @@ from chiasm.nn import lora_state
 from chiasm.recipes.book import RECIPES
 from chiasm.recipes.loading import load
 from chiasm.recipes.parts import assemble
-from chiasm.recipes.settings import Run
+from chiasm.recipes.settings import CrossedShape, PrefixShape, Run
 from chiasm.testing import toy_picture, toy_pixels, toy_rendered
 
 QUIET = ("--train.look-every", "0", "--train.sample-every", "0")
@@ -287,6 +287,34 @@ def test_ctrl_c_in_a_process_ends_it_with_130_and_no_traceback(shop: Path, tmp_p
     assert running.returncode == 130, err
     assert "To go on, repeat the command" in out and "Traceback" not in err
     assert list((run / "checkpoints").glob("step-*"))
+
+
+# ---- pictures of several tiles -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", ["crossed", "prefix"])
+def test_a_run_over_tiles_is_trained_told_and_talked_to(
+    capsys: Any, here: Path, shape: str
+) -> None:
+    """The workshop's pictures, 20 to 22 pixels wide, become four tiles of 12."""
+    joined = PrefixShape() if shape == "prefix" else CrossedShape(crosses=2)
+    run = recipe(here, f"tiled_{shape}", joined)
+    run = run.model_copy(update={"model": run.model.model_copy(update={"tiles": 4})})
+    (here / f"{run.name}.yaml").write_text(to_yaml(run))
+    told = json.loads(call(capsys, "inspect", f"{run.name}.yaml", "--json").out)["picture"]
+    each = 9 if shape == "prefix" else 10
+    assert (told["tiles"], told["vectors"]) == (4, 4 * each)
+    assert told["places"] == (36 if shape == "prefix" else 1)
+    assert call(capsys, "train", f"{run.name}.yaml").code == 0
+    shown = call(capsys, "inspect", f"runs/{run.name}").out
+    assert "up to 4 tiles of 12 x 12 pixels" in shown
+    question = ("pictures/00.png", "What colour?", "--max-tokens", "4")
+    assert call(capsys, "chat", "--model", f"runs/{run.name}", *question).code == 0
+
+
+def test_tiles_are_always_padded(capsys: Any) -> None:
+    done = call(capsys, "train", "mine.yaml", "--model.tiles", "4", "--model.fit", "crop")
+    assert done.code == 2 and "`model.fit`" in done.said and "always padded" in done.said
 
 
 # ---- adapters ----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from chiasm.evaluation.task import Prompt, Task, question_of
 from chiasm.inference.engine import Engine
 from chiasm.inference.sampling import Sampling
 from chiasm.inputs.batch import Batch, pad
-from chiasm.inputs.chat import Rendered
+from chiasm.inputs.chat import Attend, Rendered
 from chiasm.inputs.media import MediaError
 from chiasm.inputs.message import Message, Picture, Text
 from chiasm.nn import Cache
@@ -34,8 +34,10 @@ KINDS = {"crossed": toy_crossed, "prefix": toy_prefix}
 class Toy:
     """A processor for toy models that counts the pictures it was asked for."""
 
-    def __init__(self, model: torch.nn.Module, broken: Sequence[Picture] = ()) -> None:
-        self.renderer = toy_renderer(model.config)
+    def __init__(
+        self, model: torch.nn.Module, broken: Sequence[Picture] = (), attend: Attend = "last"
+    ) -> None:
+        self.renderer = toy_renderer(model.config, attend)
         self.asked: list[str] = []
         self.broken = {picture.key for picture in broken}
 
@@ -95,7 +97,9 @@ def test_what_questions_have_in_common_is_read_once(kind: str) -> None:
     task = toy_task(pictures=2)
     run(task, answers(engine, toy, max_tokens=2), batch=6, quiet=True)
     lengths = [len(toy.prompt(question_of(sample)).ids) for sample in task.source[0]]
-    before = 1 + len("user\n") + toy.renderer.places  # <|im_start|>, bytes, the picture
+    before = (
+        1 + len("user\n") + toy.renderer.places(toy_picture(0))
+    )  # <|im_start|>, bytes, the picture
     assert engine.passes == [[before] * 2, [length - before for length in lengths] * 2]
     assert len(toy.asked) == len(set(toy.asked)) == 2
 
@@ -119,11 +123,20 @@ def mixed() -> list[list[Message]]:
     ]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "attend"),
+    [
+        ("crossed", "last"),
+        ("crossed", "only_last"),
+        ("crossed", "all_previous"),
+        ("prefix", "last"),
+    ],
+)
 @pytest.mark.parametrize("text_only", [False, True])
-def test_reading_once_is_reading_whole(kind: str, text_only: bool) -> None:
+def test_reading_once_is_reading_whole(kind: str, attend: Attend, text_only: bool) -> None:
     """In fp64 the logits of every row, and of the tokens that follow, agree to rounding."""
-    engine, toy = speaker(kind)
+    engine, _ = speaker(kind)
+    toy = Toy(engine.model, attend=attend)
     engine.model.double()
     prompts = [toy.prompt(messages) for messages in mixed()]
     prompts += [toy.prompt([Message("user", (Text("no picture"),))])] * text_only

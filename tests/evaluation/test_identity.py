@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ def processor_of(model: Any) -> Processor:
         CHATML,
         Transform(size=12),
         image_token=config.image_token,
-        places=config.places(12),
+        places=partial(config.places, 12),
         default_system=None,
     )
 

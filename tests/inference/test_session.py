@@ -15,20 +15,23 @@ from chiasm.base.errors import UserError
 from chiasm.inference.sampling import Sampling
 from chiasm.inference.session import Session, agreement, behind
 from chiasm.inputs.batch import pad
-from chiasm.inputs.chat import Rendered, Renderer
+from chiasm.inputs.chat import Attend, Rendered, Renderer
 from chiasm.inputs.chat_format import CHATML
 from chiasm.inputs.message import Message, Picture, Text
-from chiasm.testing import VOCAB, toy_picture, toy_pixels, toy_renderer, toy_tokenizer
+from chiasm.testing import VOCAB, toy_picture, toy_pixels, toy_renderer, toy_tiles, toy_tokenizer
 
 GREEDY = Sampling(max_tokens=6)
 
 
-def session_of(model: Any, context: int = 2000) -> Session:
+RULES: tuple[Attend, ...] = ("last", "only_last", "all_previous")
+
+
+def session_of(model: Any, context: int = 2000, attend: Attend = "last") -> Session:
     tokenizer = toy_tokenizer()
     if "decoder" in model._modules:
-        renderer = toy_renderer(model.config)
+        renderer = toy_renderer(model.config, attend)
     else:
-        renderer = Renderer(tokenizer, CHATML, VOCAB, 1, None)
+        renderer = Renderer(tokenizer, CHATML, VOCAB, lambda picture: 1, None)
     ends = frozenset({renderer.end, *range(0, 256, 9)})
     return Session(engine_of(model, context, ends), renderer, toy_pixels)
 
@@ -57,12 +60,17 @@ turns = st.lists(
 )
 
 
-@pytest.mark.parametrize("kind", [*SEEING, "decoder"])
+@pytest.mark.parametrize(
+    ("kind", "attend"),
+    [*(("crossed", rule) for rule in RULES), ("prefix", "all_previous"), ("decoder", "last")],
+)
 @given(turns=turns)
 @settings(max_examples=12)
-def test_every_turn_is_the_whole_conversation_read_anew(kind: str, turns: list) -> None:
+def test_every_turn_is_the_whole_conversation_read_anew(
+    kind: str, attend: Attend, turns: list
+) -> None:
     model = model_of(kind)
-    session = session_of(model)
+    session = session_of(model, attend=attend)
     reading = Reading(model)
     for text, pictures in turns:
         asked = user(text, *(pictures if kind in SEEING else ()))
@@ -204,13 +212,56 @@ def test_agreement_ends_at_the_first_difference_of_word_or_picture() -> None:
     assert agreement(old, rendered(same.ids, same.seen, 0, 2)) == 3
 
 
-def test_pictures_that_are_seen_together_are_read_together() -> None:
+def test_who_sees_pictures_read_before_and_a_new_one_counts_backwards() -> None:
     # a run of two pictures, the first of which had stood alone: place 0 sees (0, 1), place 1 (0, 2)
     old = rendered([7, 5], [(0, 1), (0, 1)], 0)
     new = rendered([7, 7, 5, 6], [(0, 1), (0, 2), (0, 2), (0, 2)], 0, 1)
-    assert agreement(old, new) == 0
-    left = behind(new, 0)
-    assert left.seen == new.seen and left.pictures == new.pictures
+    assert agreement(old, new) == 1
+    left = behind(new, 1)
+    assert left.seen == [(-1, 1)] * 3 and left.pictures == new.pictures[1:]
+
+
+@pytest.mark.parametrize("attend", RULES)
+@torch.no_grad()
+def test_a_conversation_cut_anywhere_is_the_whole(attend: Attend) -> None:
+    """At every token, also within a run of pictures of several tiles; generated tokens see what the
+    newest token saw."""
+    model = model_of("crossed")
+    a, b, c = map(toy_picture, range(3))
+    said = Message("assistant", (Text("w"),))
+    turns = [Message("user", (Text("x"), a, b, Text("yz"))), said, Message("user", (c, Text("?")))]
+    prompt = toy_renderer(model.config, attend).prompt(turns)
+    answer = [65, 66]
+    longer = rendered(prompt.ids + answer, prompt.seen + prompt.seen[-1:] * len(answer), 0, 1, 2)
+    whole = pad([longer], toy_tiles)
+    expected = model(whole.tokens, vision=whole.vision)
+    for cut in range(1, len(prompt.ids)):
+        cache = model.cache(1, len(longer.ids))
+        begun = rendered(prompt.ids[:cut], prompt.seen[:cut], *range(prompt.seen[cut - 1][1]))
+        got = []
+        for part in (begun, behind(prompt, cut)):
+            batch = pad([part], toy_tiles)
+            got.append(model(batch.tokens, vision=batch.vision, cache=cache))
+            cache.advance(len(part.ids))
+        for token in answer:
+            got.append(model(torch.tensor([[token]]), cache=cache))
+            cache.advance(1)
+        # Measured: 2.7e-15.
+        torch.testing.assert_close(torch.cat(got, 1), expected, atol=1e-12, rtol=0)
+
+
+def test_the_rules_reach_the_model() -> None:
+    """Two pictures in a row: after them, three rules give three different answers."""
+    model = model_of("crossed")
+    asked = [user("one", 0), Message("assistant", (Text("x"),)), user("two", 1, 2)]
+    found = []
+    for rule in RULES:
+        prompt = toy_renderer(model.config, rule).prompt(asked)
+        batch = pad([prompt], toy_pixels)
+        with torch.no_grad():
+            found.append(model(batch.tokens, vision=batch.vision)[0, -1])
+    apart = [float((found[i] - found[i - 1]).abs().max()) for i in range(3)]
+    assert min(apart) > 1e-3
 
 
 def test_what_is_left_counts_pictures_from_the_first_new_one() -> None:

@@ -22,6 +22,7 @@ from chiasm.testing import (
     toy_rendered,
     toy_renderer,
     toy_sample,
+    toy_tiles,
 )
 
 
@@ -37,7 +38,9 @@ def pictures_seen(batch: Batch, row: int, token: int) -> list[Tensor]:
     if batch.vision is None:
         return []
     first, last = batch.vision.spans[row, token].tolist()
-    return list(batch.vision.pixels[first:last])
+    counts = batch.vision.grids.prod(1).tolist()
+    tiles = zip(batch.vision.pixels.split(counts), batch.vision.grids.tolist(), strict=True)
+    return [held.unflatten(0, grid) for held, grid in tiles][first:last]
 
 
 @st.composite
@@ -60,7 +63,7 @@ def lots(draw: st.DrawFn) -> list[Rendered]:
 def test_each_token_keeps_its_sample_place_target_and_pictures(
     samples: list[Rendered], lay: object
 ) -> None:
-    batch = lay(samples, toy_pixels)
+    batch = lay(samples, toy_tiles)
     for number, (sample, (tokens, row)) in enumerate(
         zip(samples, rows(batch, samples), strict=True)
     ):
@@ -75,7 +78,7 @@ def test_each_token_keeps_its_sample_place_target_and_pictures(
                 batch.targets[row, tokens.start + t] == said
             )  # shifted once, never out of the sample
             first, behind = sample.seen[t]
-            expected = [toy_pixels(picture) for picture in sample.pictures[first:behind]]
+            expected = [toy_tiles(picture) for picture in sample.pictures[first:behind]]
             got = pictures_seen(batch, row, tokens.start + t)
             assert len(got) == len(expected) and all(map(torch.equal, got, expected))
 
@@ -85,7 +88,7 @@ def test_samples_that_hold_the_same_pictures_share_them(
     samples: list[Rendered], lay: object
 ) -> None:
     kinds = {tuple(picture.key for picture in sample.pictures) for sample in samples}
-    assert lay(samples, toy_pixels).pictures == sum(map(len, kinds))
+    assert lay(samples, toy_tiles).pictures == sum(map(len, kinds))
 
 
 def test_the_encoder_runs_once_for_a_picture_that_many_questions_share() -> None:

@@ -19,8 +19,11 @@ from tests.inputs.toys import (
 )
 
 from chiasm.base.errors import UserError
+from chiasm.checkpoint.bpe import build, byte_letters
 from chiasm.inputs import Message, Picture, Rendered, Renderer, Sample, Text
-from chiasm.inputs.chat_format import DefaultSystem, recognise
+from chiasm.inputs.chat import Attend
+from chiasm.inputs.chat_format import LLAMA3, DefaultSystem, recognise
+from chiasm.inputs.tokenizer import Tokenizer
 
 IMAGE = 900
 TEMPLATES = {
@@ -44,10 +47,17 @@ SYSTEM = st.one_of(st.none(), WORDS)
 
 
 @cache
-def renderer(name: str, places: int = 1, default_system: DefaultSystem = "template") -> Renderer:
+def renderer(
+    name: str,
+    places: int = 1,
+    default_system: DefaultSystem = "template",
+    attend: Attend = "last",
+) -> Renderer:
     controls, template = TEMPLATES[name]
     chat = recognise(template, {"bos_token": controls[0]})
-    return Renderer(toy_tokenizer(controls), chat, IMAGE, places, default_system)
+    return Renderer(
+        toy_tokenizer(controls), chat, IMAGE, lambda picture: places, default_system, attend
+    )
 
 
 def say(role: str, *parts: str | Picture) -> Message:
@@ -177,9 +187,9 @@ def test_pictures_stand_where_their_parts_are_and_nothing_around_them() -> None:
     assert prompt.pictures == (a, b)
 
 
-def spans(*messages: Message, places: int = 1) -> list[tuple[int, int]]:
+def spans(*messages: Message, places: int = 1, attend: Attend = "last") -> list[tuple[int, int]]:
     """The span of each letter of text (one token each), and of pictures' places."""
-    chat = renderer("chatml", places)
+    chat = renderer("chatml", places, attend=attend)
     rendered = chat.prompt(messages)
     start = rendered.ids.index(chat.tokenizer.encode("user\n")[-1]) + 1
     return rendered.seen[
@@ -203,8 +213,64 @@ def test_text_sees_the_run_of_pictures_before_it() -> None:
     assert spans(say("user", a, b, "x"), places=2) == [(0, 1)] * 2 + [(0, 2)] * 3
 
 
-def test_what_follows_in_later_turns_sees_the_last_run() -> None:
-    chat = renderer("chatml")
+def test_text_sees_the_newest_picture_alone_as_in_flamingo() -> None:
+    """open_flamingo's `text_time == media_time`: the picture before it, even of a run."""
+    a, b, c = (picture(n) for n in range(3))
+    mixed = say("user", "x", a, b, "x", c, "#")
+    seen = [(0, 0), (0, 1), (1, 2), (1, 2), (2, 3), (2, 3)]
+    assert spans(mixed, attend="only_last") == seen
+    twice = say("user", a, b, "x")
+    assert spans(twice, places=2, attend="only_last") == [(0, 1)] * 2 + [(1, 2)] * 3
+
+
+def test_text_sees_all_pictures_before_it_where_that_was_asked_for() -> None:
+    a, b, c = (picture(n) for n in range(3))
+    mixed = say("user", "x", a, b, "x", c, "#")
+    seen = [(0, 0), (0, 1), (0, 2), (0, 2), (0, 3), (0, 3)]
+    assert spans(mixed, attend="all_previous") == seen
+    twice = say("user", a, "x", b, "x")
+    assert spans(twice, places=2, attend="all_previous") == [(0, 1)] * 3 + [(0, 2)] * 3
+
+
+@given(
+    st.lists(st.one_of(st.integers(0, 3), st.sampled_from("x#")), max_size=9),
+    st.integers(1, 3),
+    st.sampled_from(["last", "only_last", "all_previous"]),
+)
+def test_a_place_sees_its_own_picture_last_and_nobody_sees_a_later_one(
+    parts: list[int | str], places: int, attend: Attend
+) -> None:
+    """What unified embedding reads off the spans: which picture stands where, under every rule."""
+    said = say("user", *(picture(part) if isinstance(part, int) else part for part in parts))
+    rendered = renderer("chatml", places, attend=attend).prompt([said])
+    count = 0
+    for id, (first, last) in zip(rendered.ids, rendered.seen, strict=True):
+        count += id == IMAGE
+        assert last == -(-count // places) and 0 <= first <= last
+        assert (first < last) == (last > 0)
+    assert count == places * len(rendered.pictures)
+
+
+def test_each_picture_takes_the_places_that_it_asks_for() -> None:
+    a, b = picture(0), picture(1)
+    wide = {a.key: 1, b.key: 3}
+    chat = Renderer(
+        toy_tokenizer(CHATML_CONTROLS), renderer("chatml").format, IMAGE, lambda p: wide[p.key]
+    )
+    rendered = chat.prompt([say("user", b, "x", a, "#", b)])
+    start = rendered.ids.index(IMAGE)
+    x, hash_ = (chat.tokenizer.encode(letter) for letter in "x#")
+    assert rendered.ids[start : start + 9] == [*[IMAGE] * 3, *x, IMAGE, *hash_, *[IMAGE] * 3]
+    assert rendered.seen[start : start + 9] == [(0, 1)] * 4 + [(1, 2)] * 2 + [(2, 3)] * 3
+
+
+@pytest.mark.parametrize(
+    ("attend", "later"), [("last", (1, 2)), ("only_last", (1, 2)), ("all_previous", (0, 2))]
+)
+def test_what_follows_in_later_turns_sees_what_the_rule_says(
+    attend: Attend, later: tuple[int, int]
+) -> None:
+    chat = renderer("chatml", attend=attend)
     a, b = picture(0), picture(1)
     rendered = chat.render(
         Sample((say("user", a, "x"), say("assistant", "x"), say("user", b), say("assistant", "x")))
@@ -212,7 +278,7 @@ def test_what_follows_in_later_turns_sees_the_last_run() -> None:
     first, second = (i for i, id in enumerate(rendered.ids) if id == IMAGE)
     assert set(rendered.seen[:first]) == {(0, 0)}
     assert set(rendered.seen[first:second]) == {(0, 1)}
-    assert set(rendered.seen[second:]) == {(1, 2)}
+    assert set(rendered.seen[second:]) == {later}
 
 
 def test_a_picture_that_the_assistant_shows_is_not_learned() -> None:
@@ -229,6 +295,30 @@ def test_neighbouring_texts_are_one_text() -> None:
     assert chat.prompt([say("user", " pict", "ure ")]) == chat.prompt([say("user", "picture")])
 
 
+def test_llama3_s_header_does_not_melt_into_a_message_that_begins_with_a_newline() -> None:
+    """Meta's code makes tokens of both apart; a template that strips messages never shows it."""
+    letters = [*byte_letters().values(), "ĊĊ", "ĊĊĊ"]
+    vocabulary = {letter: i for i, letter in enumerate(letters)}
+    merges = [("Ċ", "Ċ"), ("ĊĊ", "Ċ")]
+    tokenizer = Tokenizer(build(vocabulary, merges, "llama-bpe", LLAMA3_CONTROLS))
+    chat = Renderer(tokenizer, LLAMA3, IMAGE, lambda picture: 1)
+    begin, start, end, over = map(tokenizer.control, LLAMA3_CONTROLS)
+    two, one = tokenizer.encode("\n\n"), tokenizer.encode("\nHi")
+    assert tokenizer.encode("\n\n\nHi") != two + one  # there is something to melt
+    asked = [begin, start, *tokenizer.encode("user"), end, *two, *one, over]
+    answer = [start, *tokenizer.encode("assistant"), end, *two]
+    assert chat.prompt([say("user", "\nHi")]).ids == asked + answer
+
+
+def test_a_base_model_continues_text_and_pictures() -> None:
+    chat = renderer("llama3", places=2)
+    laid = chat.plain([picture(0), Text("<|eot_id|> The "), Text("picture")])
+    words = chat.tokenizer.encode("<|eot_id|> The picture")
+    assert laid.ids == [chat.tokenizer.control("<|begin_of_text|>"), IMAGE, IMAGE, *words]
+    assert laid.pictures == (picture(0),) and not any(laid.trained)
+    assert laid.seen == [(0, 0)] + [(0, 1)] * (2 + len(words))
+
+
 def test_a_sample_without_an_answer_is_refused() -> None:
     with pytest.raises(UserError, match="Sample 'row 7' has no message of the assistant"):
         renderer("chatml").render(Sample((say("user", "Hi"),), key="row 7"))
@@ -236,4 +326,6 @@ def test_a_sample_without_an_answer_is_refused() -> None:
 
 def test_tokenizer_and_template_of_different_models_are_refused() -> None:
     with pytest.raises(UserError, match=r"no control token '<\|begin_of_text\|>'.*Llama 3"):
-        Renderer(toy_tokenizer(CHATML_CONTROLS), renderer("llama3").format, IMAGE, 1)
+        Renderer(
+            toy_tokenizer(CHATML_CONTROLS), renderer("llama3").format, IMAGE, lambda picture: 1
+        )

@@ -24,9 +24,9 @@ FITS = ("pad", "crop", "stretch")
 
 
 def shown(transform: Transform, pixels: Tensor) -> Tensor:
-    """Undo the normalisation: [S, S, 3] in 0 to 255."""
+    """Undo the normalisation of the one tile: [S, S, 3] in 0 to 255."""
     mean, std = (torch.tensor(v)[:, None, None] for v in (transform.mean, transform.std))
-    return ((pixels * std + mean) * 255).permute(1, 2, 0)
+    return ((pixels[0, 0] * std + mean) * 255).permute(1, 2, 0)
 
 
 def noise(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -49,7 +49,7 @@ def test_crop_is_what_clip_does(height: int, width: int, picture: object) -> Non
     """Measured: at most 2/255, and beyond 1/255 in 3e-4 of the values (2 x 3) or 6e-5 (others)."""
     rgb = picture(height, width)  # type: ignore[operator]
     reference = CLIPImageProcessorPil()(Image.fromarray(rgb), return_tensors="np")
-    wanted = torch.from_numpy(reference["pixel_values"][0])
+    wanted = torch.from_numpy(reference["pixel_values"])[None]
     transform = Transform(fit="crop")
     apart = (shown(transform, transform.pixels(rgb)) - shown(transform, wanted)).abs()
     assert apart.max() < 2.01
@@ -81,7 +81,7 @@ def test_pad_shows_the_whole_picture_in_the_middle() -> None:
 
 def test_default_padding_is_nearly_zero_for_clip() -> None:
     pixels = Transform().pixels(np.full((8, 224, 3), 255, np.uint8))
-    assert pixels[:, 0].abs().max() < 0.02
+    assert pixels[..., 0, :].abs().max() < 0.02
 
 
 def test_pixels_of_one_size_are_only_normalised() -> None:
@@ -90,7 +90,7 @@ def test_pixels_of_one_size_are_only_normalised() -> None:
         transform = Transform(size=48, fit=fit)  # type: ignore[arg-type]
         by_hand = (rgb / 255 - np.array(CLIP_MEAN)) / np.array(CLIP_STD)
         np.testing.assert_allclose(
-            transform.pixels(rgb).numpy(), by_hand.transpose(2, 0, 1), atol=3e-7 * 8
+            transform.pixels(rgb)[0, 0].numpy(), by_hand.transpose(2, 0, 1), atol=3e-7 * 8
         )
 
 
@@ -107,7 +107,11 @@ def test_odd_sizes(fit: str, shape: tuple[int, int]) -> None:
     transform = Transform(size=32, fit=fit)  # type: ignore[arg-type]
     rgb = np.full((*shape, 3), (10, 100, 200), np.uint8)
     pixels = transform.pixels(rgb)
-    assert pixels.shape == (3, 32, 32) and pixels.dtype == torch.float32 and pixels.is_contiguous()
+    assert (
+        pixels.shape == (1, 1, 3, 32, 32)
+        and pixels.dtype == torch.float32
+        and pixels.is_contiguous()
+    )
     middle = shown(transform, pixels)[15, 15]
     assert torch.allclose(middle, torch.tensor([10.0, 100.0, 200.0]), atol=1e-3)
 
@@ -117,7 +121,7 @@ def test_any_size_becomes_the_square(height: int, width: int, fit: str, size: in
     transform = Transform(size=size, fit=fit)  # type: ignore[arg-type]
     rgb = noise(height, width)
     pixels = transform.pixels(rgb)
-    assert pixels.shape == (3, size, size)
+    assert pixels.shape == (*transform.grid(width, height), 3, size, size)
     assert torch.equal(pixels, transform.pixels(rgb.copy()))
     assert shown(transform, pixels).min() > -0.01 and shown(transform, pixels).max() < 255.01
 
@@ -166,7 +170,7 @@ def test_transformers_reads_what_we_write(tmp_path: Path) -> None:
     Transform(size=32, fit="crop").save(tmp_path)
     theirs = CLIPImageProcessorPil.from_pretrained(tmp_path)
     wanted = theirs(Image.fromarray(mosaic()), return_tensors="np")["pixel_values"][0]
-    ours = Transform(size=32, fit="crop").pixels(mosaic())
+    ours = Transform(size=32, fit="crop").pixels(mosaic())[0, 0]
     assert ours.shape == wanted.shape
     assert (ours - torch.from_numpy(wanted)).abs().max() < 2.01 / 255 / min(CLIP_STD)
 

@@ -39,9 +39,18 @@ from chiasm.inputs.media import REASONS
 RAMP = np.linspace(0, 65535, 64 * 4).round().astype(np.uint16).reshape(4, 64)
 
 
+class Measured(ImageDecoder):
+    """Holds against each picture of these tests that its header told the size it has."""
+
+    def decode(self, data: bytes, name: str = "The picture") -> NDArray[np.uint8]:
+        rgb = super().decode(data, name)
+        assert self.size(data, name) == (rgb.shape[1], rgb.shape[0])
+        return rgb
+
+
 @pytest.fixture(scope="module")
 def decoder() -> Iterator[ImageDecoder]:
-    with ImageDecoder(Limits(seconds=300)) as shared:  # the limit in time is test_worker's matter
+    with Measured(Limits(seconds=300)) as shared:  # the limit in time is test_worker's matter
         yield shared
 
 
@@ -110,6 +119,40 @@ def test_an_orientation_that_does_not_exist_changes_nothing(
 def test_exif_that_cannot_be_read_changes_nothing(decoder: ImageDecoder) -> None:
     for garbage in (b"", b"II*\0", b"Exif\0\0garbage", b"\0" * 99, b"MM\0*\xff\xff\xff\xff"):
         same(decoder.decode(png(mosaic(), 8, RGB, before=[chunk(b"eXIf", garbage)])), mosaic())
+
+
+@pytest.mark.parametrize("kind", ["eXIf", "iTXt", "tEXt"])
+def test_an_orientation_behind_the_pixels_counts_for_the_size_too(
+    decoder: ImageDecoder, kind: str
+) -> None:
+    """PNG allows it; a reader of headers that stops at the pixels would mistake width for height."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    raw = exif.tobytes()
+    xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    body = {
+        "eXIf": raw.removeprefix(b"Exif\0\0"),
+        "iTXt": b"XML:com.adobe.xmp\0\0\0\0\0" + xmp,
+        "tEXt": b"Raw profile type exif\0\nexif\n%8d\n%s" % (len(raw), raw.hex().encode()),
+    }[kind]
+    late = chunk(kind.encode(), body)
+    stored = stored_as(mosaic(), 6)
+    for where in ({"before": [late]}, {"after": [chunk(b"tIME", bytes(7)), late]}):
+        same(decoder.decode(png(stored, 8, RGB, **where)), mosaic())  # its size is held against it
+
+
+def test_a_size_needs_no_pixels(decoder: ImageDecoder) -> None:
+    """The largest picture that is allowed, without its pixels: nothing could be decoded here."""
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 8000, 5000, 8, RGB, 0, 0, 0))
+    data = b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    before = peak(decoder)
+    assert decoder.size(data) == (8000, 5000)
+    assert peak(decoder) - before < 4_000_000
+    refused(decoder, data, "broken")
+    for name, data in headers_only().items():
+        with pytest.raises(MediaError) as caught:
+            decoder.size(data, name)
+        assert caught.value.reason == "too_many_pixels", name
 
 
 def test_16_bit_grey_is_scaled(decoder: ImageDecoder) -> None:

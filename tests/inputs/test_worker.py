@@ -18,9 +18,10 @@ import pytest
 from PIL import Image
 from tests.inputs.toys import RGB, mosaic, png, saved
 
+from chiasm.base import worker
 from chiasm.base.errors import UserError
-from chiasm.inputs import ImageDecoder, Limits, MediaError, worker
-from chiasm.inputs.worker import Worker, WorkerStopped
+from chiasm.base.worker import Worker, WorkerStopped
+from chiasm.inputs import ImageDecoder, Limits, MediaError
 
 PNG = png(mosaic(), 8, RGB)
 
@@ -248,8 +249,9 @@ def test_pictures_larger_than_a_pipe_come_through() -> None:
 
 
 def test_an_answer_larger_than_agreed_ends_the_worker() -> None:
-    held = Worker("chiasm.inputs.media", 1 << 30)
+    held = Worker("chiasm.inputs.decoding", 1 << 30)
     request = {"pixels": 10**9, "decoded_bytes": 10**9, "background": (0, 0, 0)}
+    request |= {"want": "frames", "chosen": [0]}
     with pytest.raises(WorkerStopped):
         held.ask(request, PNG, 60, largest=10)
     assert not held.alive()

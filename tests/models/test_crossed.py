@@ -205,7 +205,7 @@ def test_packs_against_one_dense_masked_sample_at_a_time(counts: list[int], seed
     batch = pack(samples, toy_pixels)
     got = model(**double(batch))[0].split([len(s.ids) for s in samples])
     for sample, features in zip(samples, got, strict=True):
-        pixels = [toy_pixels(p).double() for p in sample.pictures] or [
+        pixels = [toy_pixels(p)[0, 0].double() for p in sample.pictures] or [
             torch.zeros(3, 12, 12).double()
         ]
         spans = torch.tensor(sample.seen)

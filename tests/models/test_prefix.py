@@ -20,6 +20,7 @@ from chiasm.testing import (
     toy_prefix,
     toy_prefix_config,
     toy_rendered,
+    toy_vit_config,
 )
 
 PLACES = 9
@@ -45,11 +46,12 @@ def double(batch: Batch) -> dict:
     return inputs
 
 
+@pytest.mark.parametrize("cls", [True, False])
 @pytest.mark.parametrize("squares", [1, 3])
 @torch.no_grad()
-def test_picture_vectors_stand_in_their_places(squares: int) -> None:
+def test_picture_vectors_stand_in_their_places(squares: int, cls: bool) -> None:
     projector = ProjectorConfig(taps=("block.2", "last"), kind="mlp", cls=False, squares=squares)
-    model = toy_prefix(projector=projector).double()
+    model = toy_prefix(projector=projector, encoder=toy_vit_config(cls=cls)).double()
     places = model.config.places()
     assert places == PLACES // squares**2
     rendered = toy_rendered(3, [toy_picture(0), toy_picture(1)], places=places)

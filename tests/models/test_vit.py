@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import functional as F
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from chiasm.models import ViT
+from chiasm.base.config import from_record
+from chiasm.models import ViT, ViTConfig
 from chiasm.models.sight import see
 from chiasm.testing import toy_crossed, toy_vit, toy_vit_config
 
@@ -122,6 +124,64 @@ def test_blocks_above_the_highest_tap_do_not_run(taps: list[str], needed: int) -
     model.post_norm.register_forward_hook(lambda *_: ran.append("post_norm"))
     assert list(model(torch.randn(1, 3, 12, 12), taps)) == taps
     assert ran == [*range(needed), *(["post_norm"] if "final" in taps else [])]
+
+
+SHAPES = {
+    "clip": {},
+    "siglip": {"cls": False, "pre_norm": False, "patch_bias": True, "activation": "gelu_tanh"},
+    "plain": {"pre_norm": False, "patch_bias": True, "activation": "gelu", "norm_eps": 1e-6},
+    "odd": {"cls": False, "norm_eps": 1e-3},
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@torch.no_grad()
+def test_a_shape_has_its_parts_and_no_others(shape: str) -> None:
+    model = toy_vit(**SHAPES[shape]).double()
+    c, names = model.config, set(model.state_dict())
+    assert ("cls" in names, "pre_norm.bias" in names, "patches.bias" in names) == (
+        c.cls,
+        c.pre_norm,
+        c.patch_bias,
+    )
+    assert c.lead == int(c.cls) and c.places() == c.lead + 9 == len(model.position.weight)
+    pixels = torch.randn(2, 3, 12, 12, dtype=torch.float64)
+    x = F.conv2d(pixels, model.patches.weight, model.patches.bias, stride=4).flatten(2).mT
+    if c.cls:
+        x = torch.cat((model.cls.expand(2, 1, -1), x), dim=1)
+    x = x + model.position.weight
+    if c.pre_norm:
+        x = F.layer_norm(x, (12,), model.pre_norm.weight, model.pre_norm.bias, c.norm_eps)
+    taps = model(pixels, ("block.0", "last", "final"))
+    torch.testing.assert_close(taps["block.0"], x, atol=1e-12, rtol=0)
+    for block in model.blocks:
+        x = block(x)
+    torch.testing.assert_close(taps["last"], x, atol=1e-12, rtol=0)
+    assert torch.equal(taps["final"], model.post_norm(taps["last"]))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@torch.no_grad()
+def test_wide_pictures_have_their_grid_and_a_remainder_is_not_seen(shape: str) -> None:
+    model = toy_vit(**SHAPES[shape])
+    pixels = torch.randn(1, 3, 11, 23)
+    found = model(pixels)["final"]
+    assert found.shape[1] == model.config.lead + 2 * 5
+    assert torch.equal(found, model(pixels[..., :8, :20])["final"])
+    tall = model(pixels.mT)["final"]
+    assert tall.shape == found.shape and not torch.allclose(tall, found)
+
+
+def test_grids_change_nothing_where_every_tile_is_a_picture() -> None:
+    model, pixels = toy_vit(), torch.randn(4, 3, 12, 12)
+    grids = torch.tensor([[1, 1], [1, 3]])
+    assert torch.equal(model(pixels, ("final",), grids)["final"], model(pixels)["final"])
+
+
+def test_settings_stored_before_there_were_shapes_are_clips() -> None:
+    old = {"image_size": 12, "patch": 4, "width": 12, "depth": 3, "heads": 2, "hidden": 18}
+    old |= {"activation": "quick_gelu", "norm_eps": 1e-5}
+    assert from_record(ViTConfig, old) == toy_vit_config()
 
 
 def test_an_unknown_tap_is_an_error_that_names_the_known() -> None:

@@ -91,3 +91,22 @@ def test_all_pictures_can_be_forgotten() -> None:
     memory = filled(rows=1)
     memory.rewind(0, (0, 0))
     assert memory.pairs == [] and memory.standing(1) == ([], None)
+
+
+def test_pictures_that_stand_in_the_text_are_counted_but_not_held() -> None:
+    """As in a conversation with a unified embedding, which is rewound like every other one."""
+    memory = Memory(1, torch.device("cpu"))
+    memory.rewind(2, (1, 2))
+    assert memory.spans.tolist() == [[1, 2]] and memory.standing(3) == ([], None)
+    memory.rewind(0, (0, 0))
+    assert not memory.pairs and len(memory.starts) == 1
+
+
+def test_a_token_can_see_old_pictures_and_new_ones() -> None:
+    """Spans count from the first new picture: what stood before is negative."""
+    memory = Memory(1, torch.device("cpu"))
+    memory.add([keys(3, 1.0)[0]], torch.tensor([0, 1, 3]), torch.tensor([[[0, 1], [0, 2]]]))
+    spans = torch.tensor([[[0, 0], [-2, 1], [-1, 1], [0, 1]]])
+    _, look = memory.add([keys(2, 2.0)[0]], torch.tensor([0, 2]), spans)
+    assert seen(look) == {0: [0, 1, 2], 1: [0, 1, 2, 3, 4], 2: [1, 2, 3, 4], 3: [3, 4]}
+    assert memory.spans.tolist() == [[2, 3]]

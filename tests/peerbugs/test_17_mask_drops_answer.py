@@ -30,13 +30,13 @@ def test_every_answer_is_learned(answer: str, turns: int, pictures: int) -> None
     asked = Message("user", (*shown, Text("What is this?\n")))
     sample = Sample((asked, Message("assistant", (Text(answer),))) * turns)
     for chat, controls in ((CHATML, CHATML_CONTROLS), (LLAMA3, LLAMA3_CONTROLS)):
-        renderer = Renderer(toy_tokenizer(controls), chat, 10**6, 1)
+        renderer = Renderer(toy_tokenizer(controls), chat, 10**6, lambda picture: 1)
         said = learned(renderer, sample)
         assert said.split() == (answer * turns if answer.strip() == answer else said).split()
         assert said.count(answer.strip()) == turns
 
 
 def test_nothing_to_learn_is_an_error_and_not_a_loss_of_zero() -> None:
-    renderer = Renderer(toy_tokenizer(CHATML_CONTROLS), CHATML, 10**6, 1)
+    renderer = Renderer(toy_tokenizer(CHATML_CONTROLS), CHATML, 10**6, lambda picture: 1)
     with pytest.raises(UserError, match="nothing to learn"):
         renderer.render(Sample((Message("user", (Text("Hi"),)),)))

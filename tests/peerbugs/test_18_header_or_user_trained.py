@@ -18,7 +18,7 @@ def say(role: str, text: str) -> Message:
 def test_exactly_what_follows_the_header_is_learned(answer: str, asked: str) -> None:
     """The user says the assistant's words, and the header's: only who says them counts."""
     for chat, controls in ((CHATML, CHATML_CONTROLS), (LLAMA3, LLAMA3_CONTROLS)):
-        renderer = Renderer(toy_tokenizer(controls), chat, 10**6, 1)
+        renderer = Renderer(toy_tokenizer(controls), chat, 10**6, lambda picture: 1)
         messages = [say("system", "A cat."), say("user", asked)]
         for _ in range(2):
             header = len(renderer.prompt(messages).ids)

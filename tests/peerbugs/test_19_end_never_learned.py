@@ -14,7 +14,7 @@ from chiasm.inputs.chat_format import CHATML, LLAMA3
 def test_each_answer_ends_with_a_learned_end(turns: int, answer: str) -> None:
     turn = (Message("user", (Text("?"),)), Message("assistant", (Text(answer),)))
     for chat, controls in ((CHATML, CHATML_CONTROLS), (LLAMA3, LLAMA3_CONTROLS)):
-        renderer = Renderer(toy_tokenizer(controls), chat, 10**6, 1)
+        renderer = Renderer(toy_tokenizer(controls), chat, 10**6, lambda picture: 1)
         rendered = renderer.render(Sample(turn * turns))
         ends = [
             trained

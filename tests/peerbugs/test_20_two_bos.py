@@ -18,7 +18,7 @@ def test_one_bos_whatever_the_tokenizer_would_add() -> None:
     prompts, wholes = [], []
     for adds_its_own in (False, True):
         tokenizer = toy_tokenizer(LLAMA3_CONTROLS, bos=adds_its_own)
-        renderer = Renderer(tokenizer, LLAMA3, 10**6, 1)
+        renderer = Renderer(tokenizer, LLAMA3, 10**6, lambda picture: 1)
         bos = tokenizer.control("<|begin_of_text|>")
         prompts.append(renderer.prompt(ASK).ids)
         wholes.append(renderer.render(SAMPLE).ids)
@@ -33,5 +33,5 @@ def test_the_reference_has_one_too() -> None:
     reference = reference_tokenizer(LLAMA3_CONTROLS, LLAMA3_TEMPLATE)
     record = [{"role": "user", "content": "What?"}]
     wanted = list(reference.apply_chat_template(record, add_generation_prompt=True)["input_ids"])
-    renderer = Renderer(toy_tokenizer(LLAMA3_CONTROLS, bos=True), LLAMA3, 10**6, 1)
+    renderer = Renderer(toy_tokenizer(LLAMA3_CONTROLS, bos=True), LLAMA3, 10**6, lambda picture: 1)
     assert renderer.prompt([Message("user", (Text("What?"),))]).ids == wanted

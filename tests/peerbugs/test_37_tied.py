@@ -15,7 +15,8 @@ from tests.checkpoint.toys import decoder, equal
 from torch import nn
 
 from chiasm.checkpoint.folder import load_decoder, save_decoder
-from chiasm.checkpoint.weights import load_strict, read_tensors, write_tensors
+from chiasm.checkpoint.shards import write_tensors
+from chiasm.checkpoint.weights import load_strict, read_tensors
 
 
 class Tied(nn.Module):

@@ -26,7 +26,7 @@ def test_the_smallest_pictures_keep_their_colours(fit: str) -> None:
                 seen = decoder.decode(saved(Image.new("RGB", (width, height), COLOUR), "PNG"))
                 assert seen.shape == (height, width, 3)
                 pixels = transform.pixels(seen)
-                assert pixels.shape == (3, 8, 8)
+                assert pixels.shape == (1, 1, 3, 8, 8)
                 np.testing.assert_allclose(
-                    pixels.numpy(), wanted[:, None, None].expand(3, 8, 8).numpy(), atol=1e-5
+                    pixels[0, 0].numpy(), wanted[:, None, None].expand(3, 8, 8).numpy(), atol=1e-5
                 )

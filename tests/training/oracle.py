@@ -45,7 +45,7 @@ def one_by_one(model: nn.Module, samples: list[Rendered]) -> tuple[float, dict[s
     for sample in samples:
         vision = None
         if sample.pictures:
-            pixels = torch.stack([toy_pixels(picture) for picture in sample.pictures]).double()
+            pixels = torch.cat([toy_pixels(picture)[0] for picture in sample.pictures]).double()
             vision = Vision(torch.tensor([sample.seen]), pixels)
         logits = model.head(model(torch.tensor([sample.ids]), vision=vision))[0]
         learned = [t for t in range(len(sample.ids) - 1) if sample.trained[t + 1]]

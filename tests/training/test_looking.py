@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 from tests.training.toys import lay, places, samples_of
-from torch import nn
+from torch import Tensor, nn
 
 from chiasm.base.vision import Vision
-from chiasm.testing import toy_crossed, toy_picture, toy_prefix, toy_rendered
+from chiasm.inputs.batch import pack
+from chiasm.testing import toy_crossed, toy_picture, toy_prefix, toy_rendered, toy_tiles
 from chiasm.training import Looking, NextToken
 from chiasm.training.looking import blank, shuffled
 
@@ -67,6 +68,29 @@ def test_a_shuffled_picture_is_always_another_one() -> None:
         tuple(p.flatten().tolist()) for p in right
     }
     assert changed.vision.spans is batch.vision.spans and changed.tokens is batch.tokens
+
+
+def test_a_shuffled_picture_of_several_tiles_gets_those_of_another_picture() -> None:
+    """Its own second tile differs from its first, but would show nothing of another picture."""
+    pictures = [toy_picture(number) for number in range(8)]
+    samples = [toy_rendered(i, [picture]) for i, picture in enumerate(pictures)]
+    samples.append(toy_rendered(9, pictures[:2]))  # copies of two of them
+    batch = pack(samples, toy_tiles)
+    assert batch.vision is not None
+    counts = batch.vision.grids.prod(1).tolist()
+    assert len(set(counts)) > 2
+    wrong = shuffled(batch).vision.pixels.split(counts)
+    whose = []
+    for number, tiles in enumerate(wrong):
+        owners = {i for i, p in enumerate(pictures) if _holds(toy_tiles(p).flatten(0, 1), tiles)}
+        assert len(owners) == 1 and number % 8 not in owners
+        whose += owners
+    assert set(whose) == set(range(8)) and whose[:2] == whose[8:]
+
+
+def _holds(tiles: Tensor, shown: Tensor) -> bool:
+    """Whether these tiles are those that are shown, in their order, and around again."""
+    return all(torch.equal(tile, tiles[i % len(tiles)]) for i, tile in enumerate(shown))
 
 
 def test_a_blank_picture_is_the_mean_colour() -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from chiasm.base.vision import Vision
 from chiasm.inputs.batch import Batch, pack
 from chiasm.inputs.chat import Rendered
 from chiasm.models import Crossed, Prefix
@@ -46,8 +46,8 @@ def in_type(batch: Batch, dtype: torch.dtype) -> Batch:
     """The same batch with pixels of another type."""
     if batch.vision is None:
         return batch
-    vision = Vision(batch.vision.spans, batch.vision.pixels.to(dtype))
-    return Batch(**{**vars(batch), "vision": vision})
+    vision = replace(batch.vision, pixels=batch.vision.pixels.to(dtype))
+    return replace(batch, vision=vision)
 
 
 def places(model: nn.Module) -> int:

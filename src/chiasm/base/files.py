@@ -181,14 +181,20 @@ def _fill(descriptor: int, parts: Iterable[Bytes]) -> tuple[int, str]:
     return length, seen.hexdigest()
 
 
-def write_atomic(path: Path, data: Bytes | str) -> None:
-    """Write a file that is at every moment, and after any crash, wholly the old or the new one."""
+def write_atomic(path: Path, data: Bytes | str | Iterable[Bytes]) -> None:
+    """Write a file that is at every moment, and after any crash, wholly the old or the new one.
+
+    data  the whole, or parts that are made one after another while the file is written
+    """
     path = Path(path)
+    if isinstance(data, str):
+        data = data.encode()
+    parts = [data] if isinstance(data, bytes | bytearray | memoryview) else data
     with write_errors(path):
         make_folders(path.parent)
         temporary, held = _temporary(path, disk.create)
         try:
-            _fill(held, [data.encode() if isinstance(data, str) else data])
+            _fill(held, parts)
             disk.sync(temporary)
             disk.rename(temporary, path)
         except BaseException:

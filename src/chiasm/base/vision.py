@@ -19,7 +19,11 @@ class Vision:
     """Pictures of a batch as one flat list, and which of them each token sees."""
 
     spans: Tensor
-    """[B, T, 2] int64: a token sees the pictures first <= j < last of its span; equal ends = none."""
+    """[B, T, 2] int64: a token sees the pictures first <= j < last of its span; equal ends = none.
+
+    Beside a cache that remembers a single row's pictures, these stand before picture 0: -1 is the last
+    of them.
+    """
     pixels: Tensor | None = None
     """[M, 3, H, W] normalised pixels of all tiles, end to end; the encoder runs on them."""
     grids: Tensor | None = None

@@ -2,9 +2,10 @@
 
     package ─ pip ─┐  builtin       names × families/                  Decoder
     hub ───────────┼─ convert ─►  one table per family,  ◄── folder ─►  ViT
-    GGUF, ONNX ────┘               read both ways                      Crossed, Prefix ◄─ composed
-                                         │
-    safetensors ◄────── weights ─────────┘        card ── where a folder came from
+    GGUF, ONNX ────┤               read both ways        ◄── towers ─►  DualEncoder, Classifier
+    pth ───────────┘                     │                             Crossed, Prefix ◄─ composed
+    safetensors ◄── weights, shards ─────┤        card ── where a folder came from
+    GGUF ◄───────── gguf_write ──────────┘        bpe ◄── vocabulary (GGUF), tiktoken (Meta)
     runs/…/checkpoints ◄── state: a run's whole state, whole or not there
 
 May enter: file formats, name tables, foreign settings. Must stay outside: training, text, pictures.
@@ -28,13 +29,24 @@ if TYPE_CHECKING:
         save_decoder,
         save_vit,
     )
+    from chiasm.checkpoint.fused import load_fused, open_fused, save_fused
     from chiasm.checkpoint.gguf import read_gguf
+    from chiasm.checkpoint.gguf_write import save_gguf, write_gguf
+    from chiasm.checkpoint.pth import MergedShards, open_published, read_consolidated, read_pth
+    from chiasm.checkpoint.shards import write_shards, write_tensors
+    from chiasm.checkpoint.towers import (
+        load_classifier,
+        load_dual,
+        load_image_tower,
+        save_classifier,
+        save_dual,
+        save_image_tower,
+    )
     from chiasm.checkpoint.weights import (
         CheckpointError,
         Provenance,
         load_strict,
         read_tensors,
-        write_tensors,
     )
 
 _HOMES = {
@@ -44,29 +56,54 @@ _HOMES = {
     **dict.fromkeys(
         ("load_decoder", "load_vit", "read_companions", "save_decoder", "save_vit"), "folder"
     ),
+    **dict.fromkeys(("load_fused", "open_fused", "save_fused"), "fused"),
+    **dict.fromkeys(
+        (
+            *("load_classifier", "load_dual", "load_image_tower"),
+            *("save_classifier", "save_dual", "save_image_tower"),
+        ),
+        "towers",
+    ),
     # tensors by file
     "read_gguf": "gguf",
-    **dict.fromkeys(
-        ("CheckpointError", "Provenance", "load_strict", "read_tensors", "write_tensors"), "weights"
-    ),
+    **dict.fromkeys(("save_gguf", "write_gguf"), "gguf_write"),
+    **dict.fromkeys(("MergedShards", "open_published", "read_consolidated", "read_pth"), "pth"),
+    **dict.fromkeys(("write_shards", "write_tensors"), "shards"),
+    **dict.fromkeys(("CheckpointError", "Provenance", "load_strict", "read_tensors"), "weights"),
 }
 
 __all__ = [
     "CheckpointError",
     "Loaded",
+    "MergedShards",
     "Provenance",
+    "load_classifier",
     "load_decoder",
+    "load_dual",
+    "load_fused",
+    "load_image_tower",
     "load_model",
     "load_strict",
     "load_vit",
+    "open_fused",
+    "open_published",
     "pull",
     "pull_wheel",
     "read_companions",
+    "read_consolidated",
     "read_gguf",
+    "read_pth",
     "read_tensors",
+    "save_classifier",
     "save_decoder",
+    "save_dual",
+    "save_fused",
+    "save_gguf",
+    "save_image_tower",
     "save_model",
     "save_vit",
+    "write_gguf",
+    "write_shards",
     "write_tensors",
 ]
 

@@ -85,6 +85,11 @@ WHEELS: Mapping[str, Wheel] = MappingProxyType(
             "fcb51b309b78c7b00f97b64cdbcbcf5c105f94da1b39c0796cee5a787c4f650f",
             "MIT",
         ),
+        "llama-models": Wheel(
+            "llama-models==0.3.0",
+            "7f77f78ff13fca09f70d76a376aff6414cd901623fb9d57e69c2f8367a73032f",
+            "code MIT; Llama 3's tokenizer.model, Llama 3 Community License",
+        ),
     }
 )
 """Carriers by name, pinned."""

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from chiasm.checkpoint.families import clip, llama
-from chiasm.checkpoint.folder import open_decoder, open_vit, place_gguf, read_companions
+from chiasm.checkpoint.folder import open_decoder, place_gguf, read_companions
 from chiasm.checkpoint.gguf import read_gguf
 from chiasm.checkpoint.onnx import dequantised, read_onnx
+from chiasm.checkpoint.towers import open_image_tower
 from chiasm.checkpoint.vocabulary import tokenizer_files
-from chiasm.checkpoint.weights import CheckpointError, read_json, read_tensors
+from chiasm.checkpoint.weights import CheckpointError, read_json
 from chiasm.models.vit import ViTConfig
 
 PROJECTION = "visual_projection.weight"
@@ -66,7 +67,7 @@ def smollm2_from_gguf(payload: Path) -> Content:
 def clip_from_onnx(payload: Path, config: ViTConfig) -> Content:
     """Read CLIP's int8 vision tower and projection; the file states no sizes, so they are given."""
     weights = dequantised(read_onnx(payload), PROJECTION)
-    clip.table().match(weights, payload.name)
+    clip.table(clip.IMAGE).match(weights, payload.name)
     exact = {name for name, value in weights.items() if value.ndim == 1 or "embedding" in name}
     tensors = {
         name: compact(torch.from_numpy(value.copy()), quantised=name not in exact)
@@ -82,32 +83,26 @@ def clip_from_onnx(payload: Path, config: ViTConfig) -> Content:
 def decoder_from_hub(folder: Path) -> Content:
     """Take over a LlamaForCausalLM folder as it came from the hub, tensor for tensor."""
     opened = open_decoder(folder)
-    names = llama.table(opened.config.tied).rename(opened.tensors)
+    tensors = llama.table(opened.config.tied).pack(opened.tensors)
     files = read_companions(folder)
     if "chat_template.jinja" not in files and "tokenizer_config.json" in files:
         template = read_json(folder / "tokenizer_config.json").get("chat_template")
         if isinstance(template, str):  # transformers 4 kept it there
             files["chat_template.jinja"] = template.encode()
-    tensors = {theirs: opened.tensors[ours] for ours, theirs in names.items()}
     ids = read_json(folder / "generation_config.json") if "generation_config.json" in files else {}
     config = llama.write_config(opened.config, _main_type(tensors), ids)
     return Content(config, tensors, "as on the hub", files)
 
 
 def vit_from_hub(folder: Path) -> Content:
-    """Take the vision tower and its projection out of a CLIP folder as it came from the hub."""
-    opened = open_vit(folder)
-    names = clip.table().rename(opened.tensors)
-    tensors = {theirs: opened.tensors[ours] for ours, theirs in names.items()}
-    stored = read_tensors(folder)
-    projection = None
-    if PROJECTION in stored:
-        tensors[PROJECTION] = stored[PROJECTION]
-        projection = len(stored[PROJECTION])
+    """Take the tower that looks out of a CLIP folder as it came from the hub."""
+    opened = open_image_tower(folder)
+    tensors = clip.table(clip.IMAGE).pack(opened.tensors)
     # The other companions belong to the text tower.
     recipe = read_companions(folder).get("preprocessor_config.json")
-    files = {"preprocessor_config.json": recipe or clip_preprocessor(opened.config.image_size)}
-    config = clip.write_config(opened.config, _main_type(tensors), projection)
+    size = opened.config.encoder.image_size
+    files = {"preprocessor_config.json": recipe or clip_preprocessor(size)}
+    config = clip.write_image(opened.config, _main_type(tensors))
     return Content(config, tensors, "as on the hub", files)
 
 

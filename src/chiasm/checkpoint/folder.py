@@ -1,4 +1,4 @@
-"""Model folders in transformers' layout: a language model or eyes, in and out."""
+"""Model folders: a language model or eyes in transformers' layout, in and out; Meta's layout, in."""
 
 from __future__ import annotations
 
@@ -12,29 +12,34 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from chiasm.base.config import as_record, from_record
+from chiasm.base.config import Settings, as_record, from_record
 from chiasm.base.errors import UserError
 from chiasm.base.files import atomic_directory, write_atomic
+from chiasm.checkpoint import gguf_rope
 from chiasm.checkpoint.card import NAME as CARD
 from chiasm.checkpoint.card import described, write_card
-from chiasm.checkpoint.families import clip, llama
+from chiasm.checkpoint.families import llama, meta
+from chiasm.checkpoint.families.eyes import eyes_in, eyes_of
 from chiasm.checkpoint.gguf import Gguf, read_gguf
 from chiasm.checkpoint.names import NameTable, Placed
+from chiasm.checkpoint.shards import write_shards
 from chiasm.checkpoint.weights import (
     CheckpointError,
     Provenance,
-    TensorFiles,
+    StoredTensors,
     load_strict,
     read_json,
     read_tensors,
-    write_tensors,
+    spec_of,
 )
 from chiasm.models.changes import Changes, change, changes_of
 from chiasm.models.decoder import Decoder, DecoderConfig
 from chiasm.models.vit import ViT, ViTConfig
 
-C = TypeVar("C", DecoderConfig, ViTConfig)
+C = TypeVar("C", bound=Settings)
 
+PARAMS = "params.json"
+"""Meta's settings."""
 COMPANIONS = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -52,7 +57,7 @@ COMPANION_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Opened(Generic[C]):
-    """A language model or eyes on disk: settings and names are checked, values not yet read."""
+    """A model or a part on disk: settings and names are checked, values not yet read."""
 
     config: C
     tensors: Mapping[str, Tensor]
@@ -63,10 +68,15 @@ class Opened(Generic[C]):
 
 
 def open_decoder(path: Path | str) -> Opened[DecoderConfig]:
-    """Open a LlamaForCausalLM folder, ours with integers too, or a GGUF file of architecture "llama"."""
+    """Open a LlamaForCausalLM folder (with our integers, too), one of Meta's, or a GGUF file of a Llama."""
     path = Path(path)
     if path.suffix == ".gguf":
         return place_gguf(read_gguf(path))
+    if is_metas(path):
+        opened = open_meta(read_json(path / PARAMS), read_tensors(path), path)
+        if not isinstance(opened.config, DecoderConfig):
+            raise CheckpointError(f"{path} is a vision LLM, not a language model alone.")
+        return opened
     record, source = read_json(path / "config.json"), str(path / "config.json")
     changes = Changes()
     if _is_ours(record.get(QUANTISED)):
@@ -74,8 +84,28 @@ def open_decoder(path: Path | str) -> Opened[DecoderConfig]:
     config = llama.read_config(record, source)
     table = llama.table(config.tied)
     table = table.with_integers() if changes.quantised else table
-    opened = _opened(config, read_tensors(path), table, path, described(path))
+    opened = place(config, read_tensors(path), table, path, described(path))
     return dataclasses.replace(opened, changes=changes)
+
+
+def is_metas(path: Path) -> bool:
+    """Whether a folder is in Meta's layout: it has a params.json and no config.json."""
+    return (path / PARAMS).exists() and not (path / "config.json").exists()
+
+
+def open_meta(
+    params: Mapping[str, Any],
+    tensors: StoredTensors,
+    path: Path,
+) -> Opened[Any]:
+    """Open what Meta publishes: params.json and tensors under its names, whatever files hold them.
+
+    Cut tensors (consolidated.0N.pth) must have been put together along `families.meta.merge_dim`.
+    The settings are a DecoderConfig or, for Llama 3.2 Vision, a CrossedConfig.
+    """
+    shapes = {name: tensors.spec(name).shape for name in tensors}
+    config = meta.read_params(params, shapes, str(path / PARAMS))
+    return place(config, tensors, meta.table(config), path, described(path))
 
 
 def _is_ours(record: Any) -> bool:
@@ -96,32 +126,44 @@ def place_gguf(stored: Gguf) -> Opened[DecoderConfig]:
     shapes = {name: place.shape for name, place in stored.stored.items()}
     config = llama.read_gguf_config(stored.metadata, shapes, str(stored.path))
     table = llama.gguf_table(config.tied)
-    return _opened(config, stored, table, stored.path, stored.path.name)
+    if gguf_rope.NAME in stored:
+        config = gguf_rope.scaled_as_stored(config, stored[gguf_rope.NAME], str(stored.path))
+        table = dataclasses.replace(
+            table, left_out={gguf_rope.NAME: "computed from the settings it agrees with"}
+        )
+    return place(config, stored, table, stored.path, stored.path.name)
 
 
 def open_vit(path: Path | str) -> Opened[ViTConfig]:
-    """Open the vision tower of a CLIPModel or CLIPVisionModel (...WithProjection) folder."""
+    """Open eyes: those in a folder of CLIP, SigLIP or the plain ViT, alone or in a whole model.
+
+    CLIPModel, CLIPVisionModel (...WithProjection), SiglipModel, SiglipVisionModel, ViTModel and
+    ViTForImageClassification, as transformers 4 and 5 write them.
+    """
     path = Path(path)
-    config = clip.read_config(read_json(path / "config.json"), str(path / "config.json"))
-    tensors = read_tensors(path)
-    return _opened(config, tensors, clip.table(clip.prefix_of(tensors)), path, described(path))
+    values, source = read_json(path / "config.json"), str(path / "config.json")
+    family = eyes_in(values, source)
+    config, tensors = family.read_config(values, source), read_tensors(path)
+    return place(config, tensors, family.table(names=tensors), path, described(path))
 
 
-def _opened(
-    config: C, stored: TensorFiles | Gguf, table: NameTable, path: Path, source: str
+def place(
+    config: C, stored: StoredTensors | Gguf, table: NameTable, path: Path, source: str
 ) -> Opened[C]:
+    """Give a file's tensors the names of our table; second copies must be equal to the first."""
     found = table.match(stored, str(path))
+    tensors: Mapping[str, Tensor] = Placed(stored, found.places, table.unpack)
     for twin, place in found.twins.items():
-        if place not in found.places:
+        if place in found.places:
+            if not torch.equal(stored[twin], table.repeat(twin, tensors)):
+                raise CheckpointError(
+                    f'{path}: "{twin}" differs from "{found.places[place]}", though config.json '
+                    'ties them; set "tie_word_embeddings" to false if they are meant to differ.'
+                )
+        elif table.theirs(place) not in table.changes:
             found.places[place] = twin  # the only copy there is
-        elif not torch.equal(stored[twin], stored[found.places[place]]):
-            raise CheckpointError(
-                f'{path}: "{twin}" differs from "{found.places[place]}", though config.json ties '
-                'them; set "tie_word_embeddings" to false if they are meant to differ.'
-            )
     origins = {place: stored.origin(name) for place, name in found.places.items()}
     left_out = {stored.origin(name): why for name, why in found.left_out.items()}
-    tensors: Mapping[str, Tensor] = Placed(stored, found.places)
     if isinstance(stored, Gguf) and isinstance(config, DecoderConfig):
         decoder = config
         tensors = Placed(
@@ -155,13 +197,14 @@ def load_vit(path: Path | str, dtype: torch.dtype = torch.float32) -> tuple[ViT,
 
 
 def save_decoder(
-    model: Decoder,
+    model: Decoder | Opened[DecoderConfig],
     path: Path | str,
     files: Mapping[str, bytes] | None = None,
     replace: bool = False,
 ) -> None:
     """Write a LlamaForCausalLM folder, tensor for tensor, at once or not at all.
 
+    model  a built one, or one on disk, whose tensors are then read one at a time
     files  companions such as tokenizer.json; the special tokens' numbers for config.json are taken
            from a generation_config.json among them
 
@@ -170,9 +213,13 @@ def save_decoder(
     """
     files = files or {}
     ids = json.loads(files.get("generation_config.json", b"{}"))
-    config = llama.write_config(model.config, _dtype(model), ids)
+    if isinstance(model, Opened):
+        tensors, changes = model.tensors, model.changes
+        dtype = spec_of(tensors, "embed.weight").dtype
+    else:
+        tensors, changes, dtype = model.state_dict(), changes_of(model), dtype_of(model)
+    config = llama.write_config(model.config, dtype, ids)
     names = llama.table(model.config.tied)
-    changes = changes_of(model)
     if changes.lora:
         raise UserError(
             "A language model's folder holds no adapters: merge them before it is saved."
@@ -180,35 +227,27 @@ def save_decoder(
     if changes.quantised:
         config = {**config, QUANTISED: {"quant_method": OURS, **as_record(changes)}}
         names = names.with_integers()
-    write_folder(path, config, _renamed(model, names), files, replace)
+    write_folder(path, config, names.pack(tensors), files, replace)
 
 
 def save_vit(
     model: ViT,
     path: Path | str,
     files: Mapping[str, bytes] | None = None,
-    projection: Tensor | None = None,
     replace: bool = False,
 ) -> None:
-    """Write a CLIPVisionModel folder, tensor for tensor, at once or not at all.
+    """Write eyes as a folder, tensor for tensor, at once or not at all.
 
-    projection  [P, width] into CLIP's shared space; makes it a CLIPVisionModelWithProjection folder
+    A CLIPVisionModel, a SiglipVisionModel without head or a ViTModel without pooler, by their shape;
+    a shape that none of them has is a UserError.
     """
-    tensors = _renamed(model, clip.table())
-    if projection is not None:
-        tensors["visual_projection.weight"] = projection
-    config = clip.write_config(
-        model.config, _dtype(model), None if projection is None else len(projection)
-    )
-    write_folder(path, config, tensors, files or {}, replace)
+    family = eyes_of(model.config)
+    config = family.write_config(model.config, dtype_of(model))
+    write_folder(path, config, family.table().pack(model.state_dict()), files or {}, replace)
 
 
-def _renamed(model: nn.Module, table: NameTable) -> dict[str, Tensor]:
-    own = model.state_dict()
-    return {theirs: own[ours] for ours, theirs in table.rename(own).items()}
-
-
-def _dtype(model: nn.Module) -> torch.dtype:
+def dtype_of(model: nn.Module) -> torch.dtype:
+    """Return the type of a model's first parameter, which config.json states for all."""
     return next(model.parameters()).dtype
 
 
@@ -219,7 +258,7 @@ def write_folder(
     files: Mapping[str, bytes],
     replace: bool = False,
 ) -> None:
-    """Write config.json, model.safetensors, a card and companions, at once or not at all."""
+    """Write config.json, weights (in shards when large), a card and companions, or nothing."""
     path = Path(path)
     card = write_card(path.name, "Written by Chiasm.", {}).encode()
     with atomic_directory(path, replace) as folder:
@@ -232,13 +271,13 @@ def fill_folder(
     tensors: Mapping[str, Tensor],
     files: Mapping[str, bytes],
 ) -> None:
-    """Write config.json, model.safetensors and companions into a folder that nobody reads yet."""
+    """Write config.json, weights (in shards when large) and companions into a new, private folder."""
     for name, data in files.items():
         if Path(name).name != name:
             raise ValueError(f"{name!r} is not a plain file name")
         write_atomic(folder / name, data)
     write_atomic(folder / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
-    write_tensors(folder / "model.safetensors", tensors)
+    write_shards(folder, tensors)
 
 
 def read_companions(folder: Path | str) -> dict[str, bytes]:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from chiasm.checkpoint.quants import KINDS, Kind
-from chiasm.checkpoint.weights import CheckpointError
+from chiasm.checkpoint.weights import CheckpointError, Spec, StoredTensors
 
 ENTRIES = 1 << 16
 """Most metadata entries, and most tensors, of a file."""
@@ -30,7 +31,7 @@ DIMENSIONS = 4
 ALIGNMENT = 1 << 16
 """Largest alignment of tensor data, in bytes."""
 
-_NUMBERS = {
+NUMBERS = {
     0: "B",
     1: "b",
     2: "<H",
@@ -42,7 +43,15 @@ _NUMBERS = {
     11: "<q",
     12: "<d",
 }
-_BOOL, _STRING, _ARRAY = 7, 8, 9
+BOOL, STRING, ARRAY = 7, 8, 9
+
+
+class Entry(NamedTuple):
+    """A metadata entry."""
+
+    value: Any
+    type: tuple[int, ...]
+    """GGUF's number of its type; of an array, followed by that of what it holds."""
 
 
 @dataclass(frozen=True)
@@ -56,21 +65,22 @@ class Stored:
     bytes: int
 
 
-class Gguf(Mapping[str, Tensor]):
+class Gguf(StoredTensors):
     """Metadata and tensors of a GGUF file; a tensor is dequantised when it is asked for."""
 
     def __init__(
-        self, path: Path, data: mmap.mmap, metadata: dict[str, Any], stored: dict[str, Stored]
+        self, path: Path, data: mmap.mmap, metadata: dict[str, Entry], stored: dict[str, Stored]
     ) -> None:
         self.path = path
-        self.metadata = metadata
+        self.metadata = {key: entry.value for key, entry in metadata.items()}
+        self.types = {key: entry.type for key, entry in metadata.items()}
         self.stored = stored
         self._data = data
 
     def __getitem__(self, name: str) -> Tensor:
         """Return [out, in] float32 values (GGUF lists dimensions in the reverse order of torch)."""
         place = self.stored[name]
-        raw = np.frombuffer(self._data, np.uint8, place.bytes, place.offset)
+        raw = self.raw(name)
         with np.errstate(
             all="ignore"
         ):  # what a damaged scale makes of its block is caught in the next line
@@ -81,6 +91,15 @@ class Gguf(Mapping[str, Tensor]):
                 "download the file again."
             )
         return torch.from_numpy(values)
+
+    def raw(self, name: str) -> NDArray[np.uint8]:
+        """Return a tensor's bytes as they stand in the file, mapped to it."""
+        place = self.stored[name]
+        return np.frombuffer(self._data, np.uint8, place.bytes, place.offset)
+
+    def spec(self, name: str) -> Spec:
+        """Return type and shape of a tensor without reading its values."""
+        return Spec(torch.float32, self.stored[name].shape)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.stored)
@@ -118,15 +137,20 @@ class _Cursor:
             )
         return self.take(length).decode()
 
-    def value(self, kind: int) -> Any:
-        if kind in _NUMBERS:
-            return self.number(_NUMBERS[kind])
-        if kind == _BOOL:
+    def entry(self) -> Entry:
+        kind = self.number("<I")
+        if kind == ARRAY:
+            inner = self.number("<I")
+            return Entry(self._array(inner, self.number("<Q")), (kind, inner))
+        return Entry(self._value(kind), (kind,))
+
+    def _value(self, kind: int) -> Any:
+        if kind in NUMBERS:
+            return self.number(NUMBERS[kind])
+        if kind == BOOL:
             return self._bool(self.number("B"))
-        if kind == _STRING:
+        if kind == STRING:
             return self.string(STRING_BYTES)
-        if kind == _ARRAY:
-            return self._array(self.number("<I"), self.number("<Q"))
         raise ValueError(f"metadata of unknown type {kind} at byte {self.at}")
 
     def _bool(self, byte: int) -> bool:
@@ -135,12 +159,12 @@ class _Cursor:
         return bool(byte)
 
     def _array(self, kind: int, count: int) -> list[Any]:
-        if kind in _NUMBERS:
-            form = np.dtype(_NUMBERS[kind])
+        if kind in NUMBERS:
+            form = np.dtype(NUMBERS[kind])
             return np.frombuffer(self.take(count * form.itemsize), form).tolist()
-        if kind == _BOOL:
+        if kind == BOOL:
             return [self._bool(byte) for byte in self.take(count)]
-        if kind != _STRING:
+        if kind != STRING:
             raise ValueError(
                 f"an array of type {kind} at byte {self.at}, which this reader does not take"
             )
@@ -167,13 +191,14 @@ def read_gguf(path: Path | str) -> Gguf:
     try:
         cursor = _Cursor(data)
         metadata, count = _read_head(cursor)
-        stored = _read_places(cursor, count, metadata.get("general.alignment", 32))
+        alignment = metadata.get("general.alignment", Entry(32, (4,))).value
+        stored = _read_places(cursor, count, alignment)
     except ValueError as error:  # UnicodeDecodeError is one, too
         raise CheckpointError(f"{path} is not a sound GGUF file: {error}.") from None
     return Gguf(path, data, metadata, stored)
 
 
-def _read_head(cursor: _Cursor) -> tuple[dict[str, Any], int]:
+def _read_head(cursor: _Cursor) -> tuple[dict[str, Entry], int]:
     if cursor.take(4) != b"GGUF":
         raise ValueError("it does not begin with GGUF")
     version, tensors, entries = (cursor.number(form) for form in ("<I", "<Q", "<Q"))
@@ -184,12 +209,12 @@ def _read_head(cursor: _Cursor) -> tuple[dict[str, Any], int]:
             f"it claims {tensors:,} tensors and {entries:,} metadata entries; "
             f"{ENTRIES:,} is the limit"
         )
-    metadata: dict[str, Any] = {}
+    metadata: dict[str, Entry] = {}
     for _ in range(entries):
         key = cursor.string(KEY_BYTES)
         if key in metadata:
             raise ValueError(f'metadata "{key}" stands twice')
-        metadata[key] = cursor.value(cursor.number("<I"))
+        metadata[key] = cursor.entry()
     return metadata, tensors
 
 

@@ -17,9 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
-import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,27 +32,12 @@ from chiasm.base import files
 from chiasm.base.config import Settings
 from chiasm.base.errors import UserError
 from chiasm.base.log import say
-from chiasm.checkpoint.weights import CheckpointError
+from chiasm.checkpoint.shards import DTYPE_NAMES, header, in_file_order, length_of, memory_of
+from chiasm.checkpoint.weights import DTYPES, CheckpointError, Spec
 
 VERSION = 1
 RECORD = "record.json"
 MANIFEST = "manifest.json"
-DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
-"""The number formats of a safetensors file and PyTorch's."""
-_DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _STEP = re.compile(r"^step-(\d{6,})$")
 _GROUP = re.compile(r"^[a-z0-9_]+$")
 
@@ -73,9 +56,9 @@ class Slot(Settings):
         return dtype
 
     @property
-    def length(self) -> int:
-        """Bytes of the tensor."""
-        return math.prod(self.shape) * DTYPES[self.dtype].itemsize
+    def spec(self) -> Spec:
+        """Type and shape of the tensor."""
+        return Spec(DTYPES[self.dtype], self.shape)
 
 
 class Entry(Settings):
@@ -143,49 +126,25 @@ def save_state(
 
 def _write_group(path: Path, named: Mapping[str, Tensor]) -> Entry:
     slots = {name: _slot(name, tensor) for name, tensor in named.items()}
+    specs = {name: slot.spec for name, slot in slots.items()}
 
     def parts() -> Iterator[memoryview | bytes]:
-        yield _header(slots)
-        for name in _order(slots):
+        order = in_file_order(specs)
+        yield header(specs, order, {"format": "pt"})
+        for name in order:
             # One at a time: a tensor on another device needs room here only while it is written.
-            yield _memory(named[name].detach().to("cpu").contiguous())
+            yield memory_of(name, named[name], specs[name])
 
     length, digest = files.write_file(path, parts())
     return Entry(length=length, sha256=digest, tensors=slots)
 
 
 def _slot(name: str, tensor: Tensor) -> Slot:
-    if tensor.dtype not in _DTYPE_NAMES or tensor.layout != torch.strided or tensor.is_meta:
+    known = tensor.dtype in DTYPE_NAMES and name != "__metadata__"
+    if not known or tensor.layout != torch.strided or tensor.is_meta:
         kind = f"{tensor.dtype}, {tensor.layout}, {tensor.device}"
         raise ValueError(f"tensor {name!r} ({kind}) cannot be written to a safetensors file")
-    return Slot(dtype=_DTYPE_NAMES[tensor.dtype], shape=tuple(tensor.shape))
-
-
-def _order(slots: Mapping[str, Slot]) -> list[str]:
-    """Return the names in file order: wide formats first, so that each starts at its own width."""
-    return sorted(slots, key=lambda name: (-DTYPES[slots[name].dtype].itemsize, name))
-
-
-def _header(slots: Mapping[str, Slot]) -> bytes:
-    """Return the start of a safetensors file: its own length, then each tensor's name and place."""
-    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    place = 0
-    for name in _order(slots):
-        if name == "__metadata__":
-            raise ValueError("a tensor cannot be named __metadata__ in a safetensors file")
-        slot = slots[name]
-        end = place + slot.length
-        entries[name] = {"dtype": slot.dtype, "shape": slot.shape, "data_offsets": [place, end]}
-        place = end
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text
-
-
-def _memory(tensor: Tensor) -> memoryview:
-    """Return the bytes of a contiguous CPU tensor, without a copy."""
-    flat = tensor.reshape(-1)
-    return flat.view(torch.uint8).numpy().data if flat.numel() else memoryview(b"")
+    return Slot(dtype=DTYPE_NAMES[tensor.dtype], shape=tuple(tensor.shape))
 
 
 def _rotate(root: Path, step: int, keep: int) -> None:
@@ -310,19 +269,20 @@ def _read_group(file: Path, entry: Entry) -> dict[str, Tensor]:
 
     The places follow from the manifest's table, so the file's own header need not be trusted.
     """
-    slots = entry.tensors or {}
-    header = _header(slots)
-    if entry.length != len(header) + sum(slot.length for slot in slots.values()):
+    specs = {name: slot.spec for name, slot in (entry.tensors or {}).items()}
+    order = in_file_order(specs)
+    head = header(specs, order, {"format": "pt"})
+    if entry.length != len(head) + sum(map(length_of, specs.values())):
         raise _damaged(file, "has another length than its tensors")
     _check_length(file, entry)
     tensors, seen = {}, hashlib.sha256()
     with open(file, "rb", buffering=0) as source:
-        seen.update(source.read(len(header)))
-        for name in _order(slots):
+        seen.update(source.read(len(head)))
+        for name in order:
             # Its own memory, not a view of a large one: allocation decides alignment, alignment
             # decides how a processor sums, and a resumed run has to sum as the first one did.
-            tensors[name] = torch.empty(slots[name].shape, dtype=DTYPES[slots[name].dtype])
-            memory = _memory(tensors[name])
+            tensors[name] = torch.empty(specs[name].shape, dtype=specs[name].dtype)
+            memory = memory_of(name, tensors[name], specs[name])
             while memory:
                 count = source.readinto(memory[: files.PIECE])
                 if not count:

@@ -1,23 +1,40 @@
-"""Tensors on disk: safetensors files, alone or in shards, read lazily and loaded strictly."""
+"""Tensors from disk: safetensors files, alone or in shards, read lazily and loaded strictly."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from chiasm.base.errors import UserError, did_you_mean
-from chiasm.base.files import write_atomic
 from chiasm.base.layers import is_adapter
 
+DTYPES: Mapping[str, torch.dtype] = MappingProxyType(
+    {
+        "F64": torch.float64,
+        "F32": torch.float32,
+        "F16": torch.float16,
+        "BF16": torch.bfloat16,
+        "F8_E4M3": torch.float8_e4m3fn,
+        "F8_E5M2": torch.float8_e5m2,
+        "I64": torch.int64,
+        "I32": torch.int32,
+        "I16": torch.int16,
+        "I8": torch.int8,
+        "U8": torch.uint8,
+        "BOOL": torch.bool,
+    }
+)
+"""The number formats of a safetensors file and PyTorch's."""
 FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 JSON_BYTES = 64 << 20
 """No honest configuration or shard index comes near this size."""
@@ -41,7 +58,42 @@ class Provenance:
     """"file:name in the file" -> why the model does not need it."""
 
 
-class TensorFiles(Mapping[str, Tensor]):
+@dataclass(frozen=True)
+class Spec:
+    """What is known of a tensor before it is read."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
+
+class LazyTensors(Mapping[str, Tensor]):
+    """Tensors that cost nothing until they are asked for; their types and shapes are known before."""
+
+    @abstractmethod
+    def spec(self, name: str) -> Spec:
+        """Return type and shape of a tensor without reading its values."""
+
+
+class StoredTensors(LazyTensors):
+    """Tensors of files, which can say where each stands."""
+
+    path: Path
+    """The file or folder."""
+
+    @abstractmethod
+    def origin(self, name: str) -> str:
+        """Return "file:name" of a tensor, for messages and records."""
+
+
+def spec_of(tensors: Mapping[str, Tensor], name: str) -> Spec:
+    """Return type and shape of a tensor, without reading it where the mapping allows that."""
+    if isinstance(tensors, LazyTensors):
+        return tensors.spec(name)
+    tensor = tensors[name]
+    return Spec(tensor.dtype, tuple(tensor.shape))
+
+
+class TensorFiles(StoredTensors):
     """Tensors of one or several safetensors files; each is read when it is asked for.
 
     What comes out is mapped to the file: copy it before you keep or change it.
@@ -77,6 +129,15 @@ class TensorFiles(Mapping[str, Tensor]):
                 f'tensor "{name}" of {self._files[name]} cannot be read: {error}.'
             ) from None
         return tensor
+
+    def spec(self, name: str) -> Spec:
+        """Return type and shape of a tensor without reading its values."""
+        part = self._handles[name].get_slice(name)
+        if (kind := part.get_dtype()) not in DTYPES:
+            raise CheckpointError(
+                f'tensor "{name}" of {self._files[name]} is stored as {kind}, which Chiasm cannot take.'
+            )
+        return Spec(DTYPES[kind], tuple(part.get_shape()))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._handles)
@@ -122,7 +183,7 @@ def read_tensors(path: Path | str) -> TensorFiles:
         return TensorFiles(path, _read_index(path, index))
     if not single.exists():
         raise CheckpointError(f"{path} holds no model.safetensors (nor {index.name}).")
-    return TensorFiles(_confined(path, single.name))
+    return TensorFiles(confined(path, single.name))
 
 
 def _read_index(folder: Path, index: Path) -> dict[str, Path]:
@@ -136,12 +197,12 @@ def _read_index(folder: Path, index: Path) -> dict[str, Path]:
             raise CheckpointError(
                 f'{index} sends tensor "{name}" to {file!r}, not to a .safetensors file.'
             )
-    confined = {file: _confined(folder, file) for file in sorted(set(places.values()))}
-    return {name: confined[file] for name, file in places.items()}
+    files = {file: confined(folder, file) for file in sorted(set(places.values()))}
+    return {name: files[file] for name, file in places.items()}
 
 
-def _confined(folder: Path, name: str) -> Path:
-    """Return folder/name, refusing whatever leads out of the folder."""
+def confined(folder: Path, name: str) -> Path:
+    """Return folder/name; what leads out of the folder is a CheckpointError."""
     file = folder / name
     if Path(name).name != name or "\\" in name or "\0" in name:
         raise CheckpointError(
@@ -180,25 +241,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise CheckpointError(f"{path} does not hold a JSON object.")
     return record
-
-
-def write_tensors(
-    path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
-) -> None:
-    """Write one safetensors file at once or not at all.
-
-    Every name comes back: tensors that share memory (tied weights) are written one by one.
-    """
-    owners: set[int] = set()
-    plain = {}
-    for name, tensor in tensors.items():
-        tensor = tensor.detach().to("cpu").contiguous()
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() in owners or storage.nbytes() != tensor.nbytes:
-            tensor = tensor.clone()
-        owners.add(tensor.untyped_storage().data_ptr())
-        plain[name] = tensor
-    write_atomic(Path(path), save(plain, dict(metadata or {"format": "pt"})))
 
 
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:

@@ -1,4 +1,4 @@
-"""`chiasm check text-identity`: is text without pictures what the plain language model says?"""
+"""`chiasm check`: is text without pictures what the plain language model says? Are two models one?"""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from chiasm.base.errors import UserError, did_you_mean
+from chiasm.cli import parity
 from chiasm.cli.arguments import Flag, read
 from chiasm.cli.choose import seeing_model
 
 if TYPE_CHECKING:
     from chiasm.evaluation.identity import Finding
 
-CHECKS = ("text-identity",)
+CHECKS = ("text-identity", "parity")
 ABOUT = """Run the theorem "text unchanged" on a model: without pictures it is its plain language model.
 
 Example:
@@ -45,6 +46,8 @@ def main(words: list[str]) -> int:
             f'There is no check "{words[0]}".{did_you_mean(words[0], CHECKS)} '
             f"There is {', '.join(CHECKS)}."
         )
+    if words[0] == "parity":
+        return parity.main(words[1:])
     options = read("chiasm check text-identity", words[1:], Options(), ABOUT)
     from chiasm.base.log import keep_stdout_clean, say
 

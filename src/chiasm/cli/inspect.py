@@ -88,8 +88,9 @@ def _costs(report: Report) -> list[str]:
     found = []
     if (sight := report.picture) is not None:
         tokens = f"{sight.places:,} token{'s' if sight.places > 1 else ''}"
+        of = f"up to {sight.tiles} tiles of " if sight.tiles > 1 else ""
         found += [
-            f"a picture       {sight.size} x {sight.size} pixels, {sight.vectors} vectors; "
+            f"a picture       {of}{sight.size} x {sight.size} pixels, {sight.vectors} vectors; "
             f"takes {tokens} of the text and {_size(sight.bytes)} of memory"
         ]
     if report.bytes_per_1k_tokens is not None:

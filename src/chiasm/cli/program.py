@@ -45,6 +45,12 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "measure", "measure answers to held-out questions", "chiasm eval --limit 500"
         ),
         "inspect": Command("inspect", "show parts, sizes and memory", "chiasm inspect first_light"),
+        "swap": Command(
+            "swap",
+            "put another language model under trained adapters",
+            "chiasm swap MODEL LANGUAGE_MODEL NEW_FOLDER",
+        ),
+        "export": Command("export", "write a model for other programs", "chiasm export MODEL OUT"),
         "convert": Command(
             "convert",
             "write a model with smaller weights",

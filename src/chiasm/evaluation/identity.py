@@ -185,7 +185,8 @@ def _both(
 ) -> list[tuple[Tensor, Tensor]]:
     """Run a batch through both; return each sample's features, of the fused model and the plain one."""
     batch = batch.to(_device(plain))
-    tokens = batch.tokens.masked_fill(batch.tokens >= plain.config.vocab, ordinary)
+    added = (batch.tokens >= plain.config.vocab) | (batch.tokens == fused.config.image_token)
+    tokens = batch.tokens.masked_fill(added, ordinary)
     ours = fused(**batch.inputs())
     theirs = plain(tokens, positions=batch.positions, segments=batch.segments)
     lengths = [len(row.ids) for row in rows]

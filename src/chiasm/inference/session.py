@@ -93,8 +93,7 @@ class Session:
 def agreement(old: Rendered, new: Rendered) -> int:
     """How many tokens of `new` can be taken from a cache of `old`; at least one is left to read.
 
-    Tokens agree when they are the same and see the same pictures. Pictures that are seen together
-    are read together.
+    Tokens agree when they are the same and see the same pictures.
     """
     same = 0
     for a, b in zip(old.pictures, new.pictures, strict=False):
@@ -108,16 +107,15 @@ def agreement(old: Rendered, new: Rendered) -> int:
         if old.ids[t] != new.ids[t] or seen != new.seen[t] or seen[1] > same:
             break
         held += 1
-    while (
-        held and new.seen[held] != new.seen[held - 1] and new.seen[held][0] < new.seen[held - 1][1]
-    ):
-        held -= 1
     return held
 
 
 def behind(prompt: Rendered, held: int) -> Rendered:
-    """Return what stands behind the first `held` tokens; it counts pictures from the first new one."""
+    """Return what stands behind the first `held` tokens; it counts pictures from the first new one.
+
+    Who sees a new picture and old ones sees them from a negative number on.
+    """
     old = prompt.seen[held - 1][1] if held else 0
     # Who sees no new picture is said to see none: the cache knows what the newest token saw.
-    seen = [(a - old, b - old) if a >= old and b > a else (0, 0) for a, b in prompt.seen[held:]]
+    seen = [(a - old, b - old) if b > max(a, old) else (0, 0) for a, b in prompt.seen[held:]]
     return Rendered(prompt.ids[held:], prompt.trained[held:], prompt.pictures[old:], seen)

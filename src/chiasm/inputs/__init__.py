@@ -3,8 +3,8 @@
     messages ── message.py ──▶ Sample ── chat.py ──────▶ Rendered: ids, trained, pictures, seen ─┐
                                  │        ├ chat_format.py (checked by template.py)              │
                                  │        └ tokenizer.py                                         │
-                                 └─ Picture ── media.py ──▶ uint8 RGB ── image.py ──▶ pixels ────┤
-                                               └ worker.py: a child process under limits         │
+                                 └─ Picture ── media.py ──▶ uint8 RGB ── image.py ──▶ tiles ─────┤
+                                               └ base/worker.py: a child      └ tiles.py         │
                                                    processor.py holds all of it;     batch.py ◀──┘
 
 What may enter: `base`. What never happens here: text that becomes a control token, a mask found by
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from chiasm.inputs.media import ImageDecoder, Limits, MediaError, read_picture
     from chiasm.inputs.message import Message, Picture, Record, Sample, Text, parse_messages
     from chiasm.inputs.processor import Processor
+    from chiasm.inputs.tiles import TileTransform, load_transform
     from chiasm.inputs.tokenizer import Tokenizer
+    from chiasm.inputs.video import FrameRule, read_clip
 
 _HOME = {
     # what people say and show
@@ -40,6 +42,8 @@ _HOME = {
     # pictures to pixels
     **dict.fromkeys(("ImageDecoder", "Limits", "MediaError", "read_picture"), "media"),
     "Transform": "image",
+    **dict.fromkeys(("TileTransform", "load_transform"), "tiles"),
+    **dict.fromkeys(("FrameRule", "read_clip"), "video"),
     # both to what a model is called with
     "Processor": "processor",
     **dict.fromkeys(("Batch", "pack", "pad"), "batch"),
@@ -48,6 +52,7 @@ _HOME = {
 __all__ = [
     "Batch",
     "ChatFormat",
+    "FrameRule",
     "ImageDecoder",
     "Limits",
     "MediaError",
@@ -59,11 +64,14 @@ __all__ = [
     "Renderer",
     "Sample",
     "Text",
+    "TileTransform",
     "Tokenizer",
     "Transform",
+    "load_transform",
     "pack",
     "pad",
     "parse_messages",
+    "read_clip",
     "read_picture",
 ]
 

@@ -6,7 +6,8 @@
     0 1 2 3 4 5 6   0 1  2      0 1 2 3 4 5 6  7          positions counted in each sample
     · · · · · a ·   · b  ·      · · · · · · c  ·          targets   the next token, where trained
 
-A picture that several samples hold stands once in the batch, and is encoded once.
+A picture that several samples hold stands once in the batch, and is encoded once. `pixels_of` gives
+a picture's tiles [rows, columns, 3, S, S]; the batch lays the tiles of all pictures end to end.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Batch:
 
 
 def pack(samples: Sequence[Rendered], pixels_of: Callable[[Picture], Tensor]) -> Batch:
-    """Lay samples end to end in one row; `pixels_of` gives [3, H, W] of a picture."""
+    """Lay samples end to end in one row."""
     pictures, spans = _gather(samples)
     lengths = [len(sample.ids) for sample in samples]
     sizes = torch.tensor(lengths)
@@ -122,4 +123,9 @@ def _vision(
 ) -> Vision | None:
     if not pictures:
         return None
-    return Vision(spans=spans, pixels=torch.stack([pixels_of(picture) for picture in pictures]))
+    tiled = [pixels_of(picture) for picture in pictures]
+    return Vision(
+        spans=spans,
+        pixels=torch.cat([tiles.flatten(0, 1) for tiles in tiled]),
+        grids=torch.tensor([tiles.shape[:2] for tiles in tiled]),
+    )

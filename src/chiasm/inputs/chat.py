@@ -7,7 +7,8 @@
 
 Masks come from the pieces, never from searching text, and text is tokenised once: what stands
 between two control tokens is one string for the tokenizer, so the ids are those that the model was
-trained with (the same as tokenising what the model's jinja template writes).
+trained with (the same as tokenising what the model's jinja template writes). Llama 3's header ends
+before its text begins, also where a message begins with a newline, as in Meta's own code.
 
 A token that holds both the header's last newline and white space that begins an answer is not
 trained: when the model speaks, the header has been given and that token cannot come. It exists only
@@ -16,13 +17,17 @@ where a format keeps white space around messages (ChatML does, Llama 3 does not)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from chiasm.base.errors import UserError
 from chiasm.inputs.chat_format import ChatFormat, Control, DefaultSystem, Piece, Words
-from chiasm.inputs.message import Message, Picture, Sample
+from chiasm.inputs.message import Message, Part, Picture, Sample
 from chiasm.inputs.tokenizer import Tokenizer
+
+Attend: TypeAlias = Literal["last", "only_last", "all_previous"]
+"""Which pictures a token sees: the newest run of them, the newest one alone, all before it."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +47,14 @@ class Rendered:
 class Renderer:
     """Turns conversations into ids, for training, evaluation, chat and server alike.
 
-    A picture becomes `places` copies of `image_token`, where its part stands; nothing is written
-    around it. From there on tokens see it until the next picture begins; pictures that follow each
-    other without a token between them are seen together by what follows, and each of them sees
-    those before it (Meta's `create_vision_mask`, llama-models).
+    A picture becomes `places(picture)` copies of `image_token`, where its part stands; nothing is
+    written around it. Which pictures it and the tokens behind it see:
+
+    "last"          the newest; pictures that follow each other without a token between them are seen
+                    together by what follows, and each of them sees those before it (Meta's
+                    `create_vision_mask`, llama-models)
+    "only_last"     the newest alone, even of several that follow each other (Flamingo, section 2.3)
+    "all_previous"  all that stand before, and itself
     """
 
     def __init__(
@@ -53,14 +62,16 @@ class Renderer:
         tokenizer: Tokenizer,
         format: ChatFormat,
         image_token: int,
-        places: int,
+        places: Callable[[Picture], int],
         default_system: DefaultSystem = "template",
+        attend: Attend = "last",
     ) -> None:
         self.tokenizer = tokenizer
         self.format = format
         self.image_token = image_token
         self.places = places
         self.default_system = default_system
+        self.attend = attend
         try:
             self._ids = {name: tokenizer.control(name) for name in format.controls()}
         except KeyError as missing:
@@ -89,6 +100,13 @@ class Renderer:
         """Return a conversation that ends where the assistant is to speak."""
         return self._lay(messages, answer=True)
 
+    def plain(self, parts: Sequence[Part]) -> Rendered:
+        """Return text and pictures for a base model to continue: no speakers, no end."""
+        laying = _Laying(self)
+        for piece in self.format.plain(parts):
+            laying.add(piece)
+        return laying.done()
+
     def _lay(self, messages: Sequence[Message], answer: bool) -> Rendered:
         laying = _Laying(self)
         for piece in self.format.pieces(messages, answer, self.default_system):
@@ -111,7 +129,11 @@ class _Laying:
 
     def add(self, piece: Piece) -> None:
         if isinstance(piece, Words):
+            if piece.alone:
+                self._spell()
             self._words.append(piece)
+            if piece.alone:
+                self._spell()
             return
         self._spell()
         if isinstance(piece, Control):
@@ -119,9 +141,16 @@ class _Laying:
             return
         n = len(self._pictures)
         self._pictures.append(piece)
-        self._span = (self._span[0] if self._after_picture else n, n + 1)
-        self._put([self._renderer.image_token] * self._renderer.places, None)
+        self._span = (self._first_seen(n), n + 1)
+        self._put([self._renderer.image_token] * self._renderer.places(piece), None)
         self._after_picture = True
+
+    def _first_seen(self, new: int) -> int:
+        """The first picture that is seen from the place of picture `new` on."""
+        if self._renderer.attend == "all_previous":
+            return 0
+        together = self._renderer.attend == "last" and self._after_picture
+        return self._span[0] if together else new
 
     def done(self) -> Rendered:
         self._spell()

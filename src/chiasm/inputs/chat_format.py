@@ -41,6 +41,8 @@ class Words:
 
     text: str
     learned: bool = False
+    alone: bool = False
+    """Whether they become tokens by themselves, not in one run with the words around them."""
 
 
 Piece: TypeAlias = Control | Words | Picture
@@ -72,6 +74,8 @@ class ChatFormat:
     """Whether `system` also stands in conversations that hold pictures."""
     preamble: str = ""
     """What stands before the system's words, whoever wrote them."""
+    alone: bool = False
+    """Whether the text after the role becomes tokens by itself, whatever is said next."""
     source: str = field(default="", repr=False, compare=False)
     """The jinja template that this format was recognised from."""
 
@@ -115,12 +119,19 @@ class ChatFormat:
         if answer:
             yield from self._header("assistant")
 
+    def plain(self, parts: Sequence[Part]) -> Iterator[Piece]:
+        """Yield text and pictures that a model is to continue, without speakers: base models."""
+        for name in self.begin:
+            yield Control(name)
+        for part in parts:
+            yield Words(part.text) if isinstance(part, Text) else part
+
     def _header(self, role: str) -> Iterator[Piece]:
         yield Control(self.open)
         yield Words(role)
         if self.close:
             yield Control(self.close)
-        yield Words(self.after_role)
+        yield Words(self.after_role, alone=self.alone)
 
     def _turns(
         self, messages: Sequence[Message], default_system: DefaultSystem
@@ -168,6 +179,7 @@ LLAMA3 = ChatFormat(
     "\n\n",
     "<|eot_id|>",
     "",
+    alone=True,  # a message that begins with a newline must not melt into the header's (Meta's code)
 )
 _STRIPPED = ((), ("system", "user", "assistant"), ("system",))
 

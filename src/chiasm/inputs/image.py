@@ -1,5 +1,7 @@
 """Pixels as the eyes want them: one size, and the brightness that they were trained with.
 
+A picture becomes one square here; tiles.py makes several of it.
+
 pad       ┌──────┐   crop    ┌─┬──┬─┐   stretch  ┌────┐
 (whole    │░░░░░░│   (CLIP:  │ │  │ │   (whole   │    │
 picture)  │ wide │   the     │ wide │   picture, │wide│
@@ -26,6 +28,7 @@ from chiasm.base.errors import UserError
 from chiasm.base.files import write_atomic
 
 FILE = "preprocessor_config.json"
+_WHOLE_FILE = "processor_config.json"
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -56,15 +59,22 @@ class Transform(Settings):
     std: Triple = CLIP_STD
     """Divides red, green, blue after that."""
 
+    @property
+    def most(self) -> int:
+        """Most tiles of a picture: one."""
+        return 1
+
+    def grid(self, width: int, height: int) -> tuple[int, int]:
+        """Return rows and columns of a picture's tiles: always one."""
+        return 1, 1
+
     def pixels(self, rgb: NDArray[np.uint8]) -> Tensor:
-        """Return [3, size, size] float32, normalised, of a picture uint8 [H, W, 3]."""
-        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
-            raise ValueError(f"need uint8 [H, W, 3] pixels, not {rgb.dtype} {list(rgb.shape)}")
+        """Return the one tile [1, 1, 3, size, size] float32, normalised, of a picture uint8 [H, W, 3]."""
+        check_rgb(rgb)
         # torch takes no read-only or mirrored memory; what comes from our decoder is not copied.
         whole = torch.from_numpy(np.require(rgb, requirements=("C", "W"))).permute(2, 0, 1)
         fitted = {"pad": self._pad, "crop": self._crop, "stretch": self._stretch}[self.fit](whole)
-        mean, std = (torch.tensor(values)[:, None, None] for values in (self.mean, self.std))
-        return (fitted.contiguous().float() / 255 - mean) / std
+        return normalised(fitted.contiguous(), self.mean, self.std)[None, None]
 
     def _pad(self, whole: Tensor) -> Tensor:
         _, height, width = whole.shape
@@ -98,16 +108,9 @@ class Transform(Settings):
         """Write preprocessor_config.json, in transformers' words where they have one."""
         record: dict[str, Any] = {
             "image_processor_type": "CLIPImageProcessor",
-            "do_convert_rgb": True,
-            "do_resize": True,
+            **written(self),
             "size": {"shortest_edge": self.size},
-            "resample": _RESAMPLE[self.resample],
             "do_center_crop": self.fit == "crop",
-            "do_rescale": True,
-            "rescale_factor": 1 / 255,
-            "do_normalize": True,
-            "image_mean": list(self.mean),
-            "image_std": list(self.std),
         }
         if self.fit == "crop":
             record["crop_size"] = {"height": self.size, "width": self.size}
@@ -122,16 +125,8 @@ class Transform(Settings):
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Transform:
         """Read preprocessor_config.json, ours or that of a CLIP folder; raises UserError."""
-        path = Path(folder) / FILE
-        try:
-            record = json.loads(path.read_text("utf-8"))
-        except FileNotFoundError:
-            raise UserError(f"{path} does not exist, so the pixels' scale is unknown.") from None
-        except ValueError:
-            raise UserError(f"{path} is not valid JSON; fetch the model again.") from None
-        if not isinstance(record, dict):
-            raise UserError(f"{path} must hold one JSON record; fetch the model again.")
-        return _read(record, path)
+        record, path = read_record(folder)
+        return read_transform(record, path)
 
 
 def _middle(pixels: Tensor, height: int, width: int) -> Tensor:
@@ -139,7 +134,22 @@ def _middle(pixels: Tensor, height: int, width: int) -> Tensor:
     return pixels[:, top : top + height, left : left + width]
 
 
+def check_rgb(rgb: NDArray[np.uint8]) -> None:
+    """Raise ValueError for pixels that are not uint8 [H, W, 3]."""
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
+        raise ValueError(f"need uint8 [H, W, 3] pixels, not {rgb.dtype} {list(rgb.shape)}")
+
+
+def normalised(pixels: Tensor, mean: Triple, std: Triple) -> Tensor:
+    """Return uint8 pixels [..., 3, H, W] as float32: (value / 255 - mean) / std of their colour."""
+    centre, spread = (torch.tensor(values)[:, None, None] for values in (mean, std))
+    return pixels.float().div_(255).sub_(centre).div_(spread)
+
+
 # ── transformers' file, read strictly: what we would compute differently is an error ─────────────
+
+Refuse: TypeAlias = Callable[[str], UserError]
+"""Makes the error that says why a file cannot be followed."""
 
 _KNOWN_STEPS = {
     "do_convert_rgb",
@@ -151,21 +161,59 @@ _KNOWN_STEPS = {
 }
 
 
-def _read(record: dict[str, Any], path: Path) -> Transform:
-    def refuse(why: str) -> UserError:
-        return UserError(f"{path}: {why}; Chiasm cannot prepare pictures for this encoder.")
+def read_record(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], Path]:
+    """Return what a model folder says about pictures, and the file that says it; raises UserError.
 
+    transformers 5 writes no file of its own for it beside a tokenizer, but a part of another one.
+    """
+    path, whole = Path(folder) / FILE, Path(folder) / _WHOLE_FILE
+    inside = not path.exists() and whole.exists()
+    path = whole if inside else path
+    try:
+        record = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist, so the pixels' scale is unknown.") from None
+    except ValueError:
+        raise UserError(f"{path} is not valid JSON; fetch the model again.") from None
+    if inside and isinstance(record, dict):
+        record = record.get("image_processor")
+    if not isinstance(record, dict):
+        raise UserError(f"{path} must hold one JSON record about pictures; fetch the model again.")
+    return record, path
+
+
+def written(transform: Any) -> dict[str, Any]:
+    """Return what transformers' files of all kinds say of a transform."""
+    return {
+        "do_convert_rgb": True,
+        "do_resize": True,
+        "resample": _RESAMPLE[transform.resample],
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(transform.mean),
+        "image_std": list(transform.std),
+    }
+
+
+def refusing(path: Path) -> Refuse:
+    """Return what makes errors about a file."""
+    return lambda why: UserError(f"{path}: {why}; Chiasm cannot prepare pictures for this encoder.")
+
+
+def read_common(record: dict[str, Any], refuse: Refuse, resample: int) -> dict[str, Any]:
+    """Return the settings that files of all kinds have; `resample` is the kind's default."""
     for name, value in record.items():
         if name.startswith("do_") and name not in _KNOWN_STEPS and value:
             raise refuse(f"{name} is a step that Chiasm does not know")
     scaled = record.get("do_rescale", True) and record.get("do_resize", True)
     if not scaled or abs(record.get("rescale_factor", 1 / 255) * 255 - 1) > 1e-6:
         raise refuse("pictures must be resized and scaled by 1/255")
-    kernel = {number: name for name, number in _RESAMPLE.items()}.get(record.get("resample", 3))
+    chosen = record.get("resample", resample)
+    kernel = {number: name for name, number in _RESAMPLE.items()}.get(chosen)
     if kernel is None:
-        raise refuse(f"resample {record['resample']!r} is neither bilinear (2) nor bicubic (3)")
+        raise refuse(f"resample {chosen!r} is neither bilinear (2) nor bicubic (3)")
     settings: dict[str, Any] = {"resample": kernel}
-    settings["fit"], settings["size"] = _fit(record, refuse)
     if record.get("do_normalize", True):
         for name in ("image_mean", "image_std"):
             if not isinstance(given := record.get(name), list) or len(given) != 3:
@@ -173,12 +221,20 @@ def _read(record: dict[str, Any], path: Path) -> Transform:
         settings |= {"mean": record["image_mean"], "std": record["image_std"]}
     else:
         settings |= {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
+    return settings
+
+
+def read_transform(record: dict[str, Any], path: Path) -> Transform:
+    """Return the transform that a record of CLIP's kind describes; raises UserError."""
+    refuse = refusing(path)
+    settings = read_common(record, refuse, _RESAMPLE["bicubic"])
+    settings["fit"], settings["size"] = _fit(record, refuse)
     if "background" in record:
         settings["background"] = record["background"]
     return from_record(Transform, settings, source=str(path))
 
 
-def _fit(record: dict[str, Any], refuse: Callable[[str], UserError]) -> tuple[str, Any]:
+def _fit(record: dict[str, Any], refuse: Refuse) -> tuple[str, Any]:
     """How the picture is fitted, and the side of the square that it becomes."""
     size, crops = record.get("size"), record.get("do_center_crop", False)
     if isinstance(size, int):  # written before sizes had names
@@ -194,6 +250,8 @@ def _fit(record: dict[str, Any], refuse: Callable[[str], UserError]) -> tuple[st
     }.get(tuple(sorted(named)))
     if fit is None or len(sides) != 1 or (fit == "crop") != bool(crops and fit != "stretch"):
         raise refuse(f"size {size!r} with do_center_crop {crops!r} does not give one square")
+    if fit != "pad" and record.get("do_pad"):
+        raise refuse("do_pad is a step that Chiasm knows only together with a longest_edge")
     for step in ("crop_size",) * bool(crops) + ("pad_size",) * (fit == "pad"):
         square = record.get(step, sides.copy().pop())
         if set(square.values() if isinstance(square, dict) else [square]) != sides:

@@ -1,37 +1,31 @@
 """Encoded pictures to pixels, decoded in a limited child process.
 
-    JPEG PNG WebP GIF BMP ──▶ size in the header? ──▶ decode ──▶ 8 bits ──▶ no alpha ──▶ upright
-                                     │ too big                                              │
-                                     ▼                                                      ▼
-                                 MediaError(reason)                              uint8 [H, W, 3]
+    JPEG PNG WebP GIF BMP ──▶ decoding.py, in the child ──▶ uint8 [H, W, 3], upright
+                                     │ too big, damaged, slow ...
+                                     ▼
+                                 MediaError(reason)
 
-`ImageDecoder` and `read_picture` are the parent's side. `answer`, and what stands under it, runs
-only in the child: there alone Pillow meets bytes that came from somebody else.
-A colour profile (ICC) is not applied, as in the pipelines that CLIP was trained with.
+Here is the parent's side. Pillow meets bytes that came from somebody else in the child alone.
 """
 
 from __future__ import annotations
 
 import errno
-import io
 import os
 import stat
 import threading
 import weakref
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chiasm.base.errors import UserError
-from chiasm.inputs.worker import Worker, WorkerLate, WorkerStopped
+from chiasm.base.worker import Worker, WorkerLate, WorkerStopped
 
-if TYPE_CHECKING:
-    from PIL import Image
-
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-"""What we read; every other parser of Pillow stays out of reach."""
+_CHILD = "chiasm.inputs.decoding"
 
 REASONS = {
     "missing": "{name} does not exist; check the path.",
@@ -42,6 +36,7 @@ REASONS = {
     "not_a_picture": "{name} is not a picture that Chiasm reads (JPEG, PNG, WebP, GIF, BMP).",
     "broken": "{name} is damaged or cut short; fetch or save it again.",
     "too_many_pixels": "{name} would decode to {detail}; save a smaller picture.",
+    "too_many_frames": "{name} has more than {detail} frames; save a shorter one.",
     "pixel_format": "{name} stores its pixels in a way that Chiasm does not read; "
     "save it as 8-bit RGB.",
     "too_slow": "{name} took longer than {detail} to decode; save it as a plain PNG or JPEG.",
@@ -73,6 +68,8 @@ class Limits:
     """Size of the decoded pixels, before and after they become 8-bit RGB."""
     memory: int = 1 << 30
     """Address space that decoding may take, in bytes, copies included."""
+    frames: int = 10_000
+    """Frames of a video, counted before one is chosen."""
     seconds: float = 10.0
     """Time until the worker is killed."""
 
@@ -136,16 +133,49 @@ class ImageDecoder:
 
         Raises MediaError, which calls the picture `name`.
         """
+        return self.frames(data, (0,), name)[0]
+
+    def size(self, data: bytes, name: str = "The picture") -> tuple[int, int]:
+        """Return the width and height of what `decode` would return, from the header alone.
+
+        A header can promise what `decode` then refuses. Raises MediaError, as `decode`.
+        """
+        header, _ = self._ask(data, name, {"want": "size"})
+        return header["width"], header["height"]
+
+    def durations(self, data: bytes, name: str = "The video") -> list[int]:
+        """Return how long each frame of an animated GIF, WebP or PNG is shown, in ms; 0 where it is untold.
+
+        Raises MediaError, as `decode`.
+        """
+        header, _ = self._ask(data, name, {"want": "durations"})
+        return list(header["durations"])
+
+    def frames(
+        self, data: bytes, chosen: Sequence[int], name: str = "The video"
+    ) -> NDArray[np.uint8]:
+        """Return chosen frames, in rising order, as upright RGB pixels, uint8 [frames, H, W, 3].
+
+        Raises MediaError, as `decode`.
+        """
+        header, body = self._ask(data, name, {"want": "frames", "chosen": list(chosen)})
+        shape = (len(chosen), header["height"], header["width"], 3)
+        return np.frombuffer(body, np.uint8).reshape(shape)
+
+    def _ask(
+        self, data: bytes, name: str, what: dict[str, Any]
+    ) -> tuple[dict[str, Any], memoryview]:
         if not data:
             raise MediaError("empty", name)
         if len(data) > self.limits.encoded_bytes:
             raise MediaError("too_many_bytes", name, f"{self.limits.encoded_bytes / 1e6:g} MB")
+        request = {**self._request, **what}
         lane = self._lanes.setdefault(os.getpid(), _Lane())
         try:
             with lane.lock:
                 worker = lane.ready(self.limits.memory)
                 header, body = worker.ask(
-                    self._request, data, self.limits.seconds, self.limits.decoded_bytes
+                    request, data, self.limits.seconds, self.limits.decoded_bytes
                 )
         except WorkerLate:
             raise MediaError("too_slow", name, f"{self.limits.seconds:g} seconds") from None
@@ -153,7 +183,7 @@ class ImageDecoder:
             raise MediaError("decoder_died", name) from None
         if "reason" in header:
             raise MediaError(header["reason"], name, header["detail"])
-        return np.frombuffer(body, np.uint8).reshape(header["height"], header["width"], 3)
+        return header, body
 
 
 class _Lane:
@@ -166,7 +196,7 @@ class _Lane:
     def ready(self, memory: int) -> Worker:
         if self.worker is None or not self.worker.alive():
             self.close()
-            self.worker = Worker(__name__, memory)
+            self.worker = Worker(_CHILD, memory)
         return self.worker
 
     def close(self) -> None:
@@ -179,127 +209,3 @@ def _close(lanes: dict[int, _Lane]) -> None:
     if lane := lanes.get(os.getpid()):
         with lane.lock:
             lane.close()
-
-
-# ── the child's side ─────────────────────────────────────────────────────────────────────────────
-
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF", b"BM")
-
-# Orientation (EXIF tag 0x0112) to what stands the picture upright. By hand and not by
-# ImageOps.exif_transpose, which also rewrites the other EXIF tags and raises over odd ones.
-_ORIENTATION = 0x0112
-_UPRIGHT = {
-    2: "FLIP_LEFT_RIGHT",
-    3: "ROTATE_180",
-    4: "FLIP_TOP_BOTTOM",
-    5: "TRANSPOSE",
-    6: "ROTATE_270",
-    7: "TRANSVERSE",
-    8: "ROTATE_90",
-}
-_BYTES = {"1": 1, "L": 1, "P": 1, "LA": 4, "PA": 4, "RGB": 4, "RGBA": 4, "CMYK": 4, "I;16": 2}
-"""Bytes that Pillow keeps per pixel, of the modes that the allowed formats decode to."""
-
-
-class _Refused(Exception):
-    pass
-
-
-def answer(request: dict[str, Any], data: memoryview) -> tuple[dict[str, Any], bytes]:
-    """Decode one picture, in the worker; no exception's text leaves it (CVE-2026-22778)."""
-    try:
-        rgb = _decode(bytes(data), request)
-        return {"height": rgb.height, "width": rgb.width}, rgb.tobytes()
-    except _Refused as refusal:
-        reason, detail = refusal.args
-    except MemoryError:
-        reason, detail = "too_much_memory", ""
-    except Exception:
-        # Pillow raises OSError, SyntaxError, ValueError, TypeError, ... for damaged files.
-        reason, detail = "broken", ""
-    return {"reason": reason, "detail": detail}, b""
-
-
-def _refuse(reason: str, detail: str = "") -> NoReturn:
-    raise _Refused(reason, detail)
-
-
-def _decode(data: bytes, request: dict[str, Any]) -> Image.Image:
-    from PIL import Image, UnidentifiedImageError
-
-    # Our own check below is the precise one. Pillow's serves WebP only, whose decoder takes memory
-    # for the canvas when the file is opened; Pillow refuses at twice its limit.
-    webp = data.startswith(b"RIFF")
-    Image.MAX_IMAGE_PIXELS = (request["pixels"] + 1) // 2 if webp else None
-    try:
-        picture = Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError:
-        _refuse("broken" if data.startswith(_MAGIC) else "not_a_picture")
-    except Image.DecompressionBombError:
-        _refuse("too_many_pixels", f"more than {request['pixels'] / 1e6:g} million pixels")
-    _check_size(picture, request)
-    picture.load()
-    orientation = _orientation(picture)
-    rgb = _opaque(_eight_bits(picture, data), tuple(request["background"]))
-    if orientation in _UPRIGHT:
-        rgb = rgb.transpose(Image.Transpose[_UPRIGHT[orientation]])
-    return rgb
-
-
-def _check_size(picture: Image.Image, request: dict[str, Any]) -> None:
-    """Refuse by what the header says; nothing has been decoded yet."""
-    if picture.mode not in _BYTES:
-        _refuse("pixel_format")
-    pixels = picture.width * picture.height
-    if pixels > request["pixels"]:
-        most = f"the limit is {request['pixels'] / 1e6:g} million pixels"
-        _refuse("too_many_pixels", f"{picture.width} x {picture.height} pixels ({most})")
-    if pixels * max(3, _BYTES[picture.mode]) > request["decoded_bytes"]:
-        most = f"the limit is {request['decoded_bytes'] / 1e6:g} MB"
-        _refuse("too_many_pixels", f"{picture.width} x {picture.height} pixels ({most})")
-
-
-def _orientation(picture: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; EXIF that cannot be read says nothing: as stored."""
-    try:
-        return int(picture.getexif().get(_ORIENTATION, 1))
-    except MemoryError:
-        raise
-    except Exception:
-        return 1
-
-
-def _eight_bits(picture: Image.Image, data: bytes) -> Image.Image:
-    """Scale 16-bit grey to 8 bits, and give every transparent colour in 8 bits too.
-
-    Pillow cuts 16 bits at 255 (a dark grey turns white), and compares the one transparent colour
-    of a 2-, 4- or 16-bit PNG, as it stands in the file, with pixels scaled to 8 bits.
-    """
-    from PIL import Image
-
-    clear = picture.info.get("transparency")
-    if picture.mode == "I;16":
-        wide = np.asarray(picture)
-        grey = Image.fromarray(((wide.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8))
-        if clear is None:
-            return grey
-        return Image.merge("LA", (grey, Image.fromarray(np.uint8(255) * (wide != clear))))
-    if clear is not None and picture.format == "PNG":
-        depth = data[24]  # IHDR stands first in every PNG
-        if picture.mode == "L":
-            picture.info["transparency"] = clear * 255 // (2**depth - 1)
-        elif picture.mode == "RGB" and depth == 16:
-            picture.info["transparency"] = tuple(value >> 8 for value in clear)
-    return picture
-
-
-def _opaque(picture: Image.Image, background: tuple[int, ...]) -> Image.Image:
-    """Lay a picture on the background where it is transparent, and make it RGB."""
-    from PIL import Image
-
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    over = picture.convert("RGBA")
-    flat = Image.new("RGB", over.size, background)
-    flat.paste(over, mask=over)
-    return flat

@@ -2,47 +2,63 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from chiasm.base.errors import UserError
 from chiasm.inputs.batch import Batch, pad
-from chiasm.inputs.chat import Rendered, Renderer
+from chiasm.inputs.chat import Attend, Rendered, Renderer
 from chiasm.inputs.chat_format import ChatFormat, DefaultSystem
-from chiasm.inputs.image import Transform
 from chiasm.inputs.media import ImageDecoder
 from chiasm.inputs.message import Message, Picture, parse_messages
+from chiasm.inputs.tiles import AnyTransform
 from chiasm.inputs.tokenizer import Tokenizer
 
-_KEPT = 64
+_PIXELS_KEPT = 64
 """Pictures whose pixels are kept: a batch's pictures are asked for more than once."""
+_GRIDS_KEPT = 10_000
+"""Pictures whose grids are kept: a conversation is rendered anew at every turn."""
+
+V = TypeVar("V")
 
 
 class Processor:
     """Messages to what a model is called with; the same object for training, evaluation and chat.
 
     transform    None for a model without eyes: pictures are then refused
-    image_token  id that marks a picture's place, `places` of them per picture
+    image_token  id that marks a picture's place
+    places       how many of them a picture of so many tiles takes
+    attend       which pictures a token sees, as in `Renderer`
     """
 
     def __init__(
         self,
         tokenizer: Tokenizer,
         format: ChatFormat,
-        transform: Transform | None = None,
+        transform: AnyTransform | None = None,
         *,
         image_token: int = -1,
-        places: int = 1,
+        places: Callable[[int], int] = lambda tiles: 1,
         default_system: DefaultSystem = "template",
+        attend: Attend = "last",
     ) -> None:
         self.tokenizer, self.format, self.transform = tokenizer, format, transform
-        self.renderer = Renderer(tokenizer, format, image_token, places, default_system)
+        self.renderer = Renderer(
+            tokenizer,
+            format,
+            image_token,
+            lambda picture: places(math.prod(self.grid_of(picture))),
+            default_system,
+            attend,
+        )
         self.decoder = ImageDecoder()
         self._pixels: OrderedDict[str, Tensor] = OrderedDict()
+        self._grids: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def __call__(self, messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Return what `model(**…)` takes for one conversation of OpenAI-style messages."""
@@ -50,30 +66,46 @@ class Processor:
 
     def prompt(self, messages: Sequence[Message]) -> Rendered:
         """Render a conversation up to where the assistant speaks; refuse pictures without eyes."""
-        rendered = self.renderer.prompt(messages)
-        if rendered.pictures and self.transform is None:
-            raise UserError(
-                "This model has no eyes, so it cannot look at pictures: train one that sees "
-                "(chiasm train first_light) or name it with --model."
-            )
-        return rendered
+        return self.renderer.prompt(messages)
 
     def batch(self, prompts: Sequence[Rendered]) -> Batch:
         """Lay rendered conversations one under the other."""
         return pad(prompts, self.pixels_of)
 
-    def pixels_of(self, picture: Picture) -> Tensor:
-        """Decode, fit and normalise a picture: [3, size, size]; raises MediaError when it cannot be read."""
-        if self.transform is None:
-            raise UserError("This model has no eyes, so it cannot look at pictures.")
+    def grid_of(self, picture: Picture) -> tuple[int, int]:
+        """Return rows and columns of a picture's tiles, from its header; errors as `pixels_of`."""
+        transform = self._eyes()
+        if transform.most == 1:
+            return 1, 1
         data = picture.read()
-        key = picture.key
-        if key not in self._pixels:
-            self._pixels[key] = self.transform.pixels(self.decoder.decode(data, picture.name))
-        self._pixels.move_to_end(key)
-        while len(self._pixels) > _KEPT:
-            self._pixels.popitem(last=False)
-        return self._pixels[key]
+        return _kept(
+            self._grids,
+            picture.key,
+            _GRIDS_KEPT,
+            lambda: transform.grid(*self.decoder.size(data, picture.name)),
+        )
+
+    def pixels_of(self, picture: Picture) -> Tensor:
+        """Decode, fit and normalise a picture: its tiles [rows, columns, 3, size, size].
+
+        Raises MediaError when it cannot be read, UserError when the model has no eyes.
+        """
+        transform = self._eyes()
+        data = picture.read()
+        return _kept(
+            self._pixels,
+            picture.key,
+            _PIXELS_KEPT,
+            lambda: transform.pixels(self.decoder.decode(data, picture.name)),
+        )
+
+    def _eyes(self) -> AnyTransform:
+        if self.transform is None:
+            raise UserError(
+                "This model has no eyes, so it cannot look at pictures: train one that sees "
+                "(chiasm train first_light) or name it with --model."
+            )
+        return self.transform
 
     def save(self, folder: Path) -> None:
         """Write tokenizer, chat template and picture transform into a model folder."""
@@ -85,3 +117,14 @@ class Processor:
     def close(self) -> None:
         """End the process that decodes pictures."""
         self.decoder.close()
+
+
+def _kept(held: OrderedDict[str, V], key: str, most: int, make: Callable[[], V]) -> V:
+    """Return what is held for a key, made if need be; of more than `most`, those asked for last stay."""
+    value = held.pop(key, None)
+    if value is None:
+        value = make()
+    held[key] = value
+    while len(held) > most:
+        held.popitem(last=False)
+    return value

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from chiasm.base.errors import UserError
-from chiasm.inputs.worker import Worker, WorkerLate, WorkerStopped
+from chiasm.base.worker import Worker, WorkerLate, WorkerStopped
 
 _MAX_SOURCE = 200_000
 _MAX_OUTPUT = 1_000_000

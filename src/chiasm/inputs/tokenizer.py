@@ -72,6 +72,10 @@ class Tokenizer:
         """Number of token ids, control tokens included."""
         return self._inner.get_vocab_size(with_added_tokens=True)
 
+    def ids(self) -> dict[str, int]:
+        """Return the id of every token; two tokenizers with equal ids mean the same by a number."""
+        return self._inner.get_vocab(with_added_tokens=True)
+
     def control(self, name: str) -> int:
         """Return the id of a control token such as "<|im_end|>"; raises KeyError when unknown."""
         return self._controls[name]

@@ -37,6 +37,7 @@ from chiasm.models.prefix import Prefix, PrefixConfig
 from chiasm.models.projector import Projector, ProjectorConfig
 from chiasm.models.sight import see
 from chiasm.models.vit import ViT, ViTConfig
+from chiasm.nn import RopeScaling
 
 __all__ = [
     "Aggregator",
@@ -59,6 +60,7 @@ __all__ = [
     "ProjectorConfig",
     "Resampler",
     "ResamplerConfig",
+    "RopeScaling",
     "TextTower",
     "TextTowerConfig",
     "ViT",

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from chiasm.base.config import Settings
 from chiasm.base.vision import Clips, Vision
+from chiasm.models.compat import answer_as, leaking
 from chiasm.models.decoder import Decoder, DecoderConfig
 from chiasm.models.eyes import Eyes, EyesConfig, eyes
-from chiasm.models.leak import leaking
 from chiasm.models.perceiver import Aggregator
 from chiasm.models.projector import Projector, ProjectorConfig
 from chiasm.models.sight import embed, starts_of, tiles_of, vectors_of
+from chiasm.models.tiled import TiledViTConfig
 from chiasm.models.video import VideoConfig, watch
 from chiasm.nn import Cache, CrossBlock, FlamingoCrossBlock, GatedCrossBlock, Look
 from chiasm.nn.masks import look
@@ -55,14 +56,16 @@ class CrossedConfig(Settings):
         return self.decoder.vocab
 
     @pydantic.model_validator(mode="after")
-    def _crosses_fit(self) -> Self:
+    def _parts_fit(self) -> Self:
+        if self.compat == "hf" and not isinstance(self.encoder, TiledViTConfig):
+            raise ValueError("compat hf is for Llama 3.2's eyes, over tiles")
         fusion_schedule(self.decoder.depth, self.crosses)
         if self.video is not None:
             fusion_schedule(self.crosses, self.video.count(self.crosses))
         return self
 
-    def places(self, image_size: int | None = None) -> int:
-        """Tokens that a picture takes in the text."""
+    def places(self, image_size: int | None = None, tiles: int = 1) -> int:
+        """Tokens that a picture of `tiles` tiles takes in the text: one, whatever it is made of."""
         return 1
 
 
@@ -100,6 +103,7 @@ class Crossed(nn.Module):
         self.crosses = nn.ModuleList(_cross(c) for _ in self.schedule)
         self.extra = nn.Embedding(c.extra_tokens, d.width)
         nn.init.normal_(self.extra.weight, std=d.width**-0.5)
+        answer_as(self, c.compat)
         if c.video is not None:
             chosen = fusion_schedule(c.crosses, c.video.count(c.crosses))
             self.video_schedule = tuple(self.schedule[i] for i in chosen)

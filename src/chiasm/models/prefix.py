@@ -44,9 +44,9 @@ class PrefixConfig(Settings):
             raise ValueError(f"there is no token {self.image_token} to mark a picture's places")
         return self
 
-    def places(self, image_size: int | None = None) -> int:
-        """Tokens that a picture takes in the text."""
-        return self.projector.places(self.encoder.places(image_size), self.encoder.lead)
+    def places(self, image_size: int | None = None, tiles: int = 1) -> int:
+        """Tokens that a picture of `tiles` tiles, each `image_size` wide, takes in the text."""
+        return tiles * self.projector.places(self.encoder.places(image_size), self.encoder.lead)
 
 
 class Prefix(nn.Module):
@@ -60,6 +60,7 @@ class Prefix(nn.Module):
         self.config = c = config
         self.decoder = Decoder(c.decoder) if decoder is None else decoder
         self.encoder = eyes(c.encoder) if encoder is None else encoder
+        self.taps = c.projector.taps
         self.projector = Projector(c.projector, c.encoder.width, c.decoder.width, c.encoder.lead)
         self.extra = nn.Embedding(c.extra_tokens, c.decoder.width)
         nn.init.normal_(self.extra.weight, std=c.decoder.width**-0.5)
@@ -78,7 +79,7 @@ class Prefix(nn.Module):
         Raises ValueError when the number of places differs from the number of picture vectors.
         """
         x, places = embed(self, tokens), tokens == self.config.image_token
-        if vision is not None:
+        if vision is not None and vision.pictures:
             x = self._insert(x, places, vision)
         elif bool(places.any()):
             raise ValueError(

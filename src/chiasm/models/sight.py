@@ -26,8 +26,8 @@ def see(model: nn.Module, pixels: Tensor, grids: Tensor | None = None, **how: bo
     """
     # Eyes that learn keep their weights wider than the stream, which they compute in all the same.
     pixels = pixels.to(model.decoder.embed.weight.dtype)
-    taps = model.encoder(pixels, model.config.projector.taps, grids, **how)
-    return torch.cat([taps[name] for name in model.config.projector.taps], dim=-1)
+    read = model.encoder(pixels, model.taps, grids, **how)
+    return torch.cat([read[tap] for tap in model.taps], dim=-1)
 
 
 def project(model: nn.Module, pixels: Tensor, grids: Tensor | None, **how: bool) -> Tensor:

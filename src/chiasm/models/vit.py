@@ -84,9 +84,10 @@ class ViT(nn.Module):
         "last"     what leaves the last block
         "final"    the same after post_norm
 
-        `grids` tells which tiles make a picture; to these eyes every tile is a picture of its own, and
-        H and W may be any multiples of the patch. The pixels' type is the type of all that is computed.
-        Blocks above the highest tap do not run. Raises ValueError for an unknown tap.
+        `grids` tells which tiles make a picture; to these eyes every tile is a picture of its own. H and
+        W may differ; what they hold beyond whole patches is not seen. The pixels' type is the type of
+        all that is computed. Blocks above the highest tap do not run. Raises ValueError for an unknown
+        tap.
         """
         depth = len(self.blocks)
         level = {f"block.{i}": i for i in range(depth)} | {"last": depth, "final": depth}

@@ -92,7 +92,8 @@ class FlamingoCrossBlock(CrossBlock):
     """The cross of Flamingo: LayerNorm, plain heads of any width, an MLP with GELU and no biases.
 
     Alayrac et al. 2022, section 3.1.2, in the numbers of open_flamingo: 8 heads of 64, hidden = 4 * width,
-    GELU where the paper has a squared ReLU.
+    GELU where the paper has a squared ReLU. There the MLP also changes text that sees no picture; here
+    such text stays as it came, as under every cross.
     """
 
     def __init__(self, width: int, heads: int, head_width: int, hidden: int, eps: float) -> None:

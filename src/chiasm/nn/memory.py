@@ -64,10 +64,11 @@ class Memory:
 
     def rewind(self, pictures: int, span: tuple[int, int]) -> None:
         """Forget all but the first `pictures` pictures; `span` is what the last token that stays sees."""
-        units = int(self.starts[pictures])
-        self.pairs = [(k[:units], v[:units]) for k, v in self.pairs] if pictures else []
-        self.starts, self.spans = self.starts[: pictures + 1], self.spans.new_tensor([span])
-        self._standing = None
+        if self.pairs:  # nothing is held of pictures whose vectors stand in the text
+            units = int(self.starts[pictures])
+            self.pairs = [(k[:units], v[:units]) for k, v in self.pairs] if pictures else []
+            self.starts = self.starts[: pictures + 1]
+        self.spans, self._standing = self.spans.new_tensor([span]), None
 
 
 def _laid_out(pairs: Pairs, found: Look | None) -> tuple[Pairs, Look | None]:

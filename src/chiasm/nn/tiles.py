@@ -113,20 +113,33 @@ def take_up(x: Tensor, plan: TilePlan) -> tuple[Tensor, Tensor]:
     return whole, torch.cat((spare, last), dim=1)
 
 
-def resample_tile_positions(table: Tensor, grid: tuple[int, int]) -> Tensor:
+def resample_tile_positions(
+    table: Tensor, grid: tuple[int, int], tiles: int | None = None
+) -> Tensor:
     """Stretch [rows, columns, 1 + G * G, width] to another patch grid, all tiles as one large picture.
 
-    Bilinear with corners aligned; CLS rows stay (llama-models, `resize_global_position_embedding`,
-    for an unchanged number of tiles).
+    tiles  rows and columns of the new table; as many as before when absent
+
+    Bilinear with corners aligned; CLS rows are stretched over the tiles alone (llama-models,
+    `resize_global_position_embedding`). G may be 0: a table of one vector per tile. A table of one tile
+    stretched to several is how Meta begins one (`initialize_global_position_embedding_from_local`).
     """
     rows, columns, count = table.shape[:3]
-    side = round((count - 1) ** 0.5)
-    if (side, side) == grid:
+    side, new = round((count - 1) ** 0.5), (tiles or rows, tiles or columns)
+    if count == 1:
+        return _stretched(table, new) if new != (rows, columns) else table
+    if ((side, side), (rows, columns)) == (grid, new):
         return table
-    old = table[:, :, 1:].float().unflatten(2, (side, side))
-    old = old.permute(4, 0, 2, 1, 3).flatten(3, 4).flatten(1, 2)[None]
-    size = (rows * grid[0], columns * grid[1])
-    new = F.interpolate(old, size=size, mode="bilinear", align_corners=True)[0]
-    new = new.unflatten(2, (columns, grid[1])).unflatten(1, (rows, grid[0]))
-    new = new.permute(1, 3, 2, 4, 0).flatten(2, 3).to(table.dtype)
-    return torch.cat((table[:, :, :1], new), dim=2)
+    patches = table[:, :, 1:].unflatten(2, (side, side)).transpose(1, 2)
+    size = (new[0] * grid[0], new[1] * grid[1])
+    large = _stretched(patches.flatten(2, 3).flatten(0, 1)[:, :, None], size)
+    large = large.unflatten(1, (new[1], grid[1])).unflatten(0, (new[0], grid[0])).transpose(1, 2)
+    cls = resample_tile_positions(table[:, :, :1], grid, tiles)
+    return torch.cat((cls, large.flatten(4).flatten(2, 3)), dim=2)
+
+
+def _stretched(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """[H, W, 1, width] -> [*size, 1, width]."""
+    planes = x.float().permute(2, 3, 0, 1)
+    new = F.interpolate(planes, size=size, mode="bilinear", align_corners=True)
+    return new.permute(2, 3, 0, 1).to(x.dtype)

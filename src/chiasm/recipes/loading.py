@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -15,13 +15,17 @@ from chiasm.base.log import say as say_aloud
 from chiasm.checkpoint.builtin import PARTS
 from chiasm.checkpoint.composed import load_model, part_home, save_model
 from chiasm.checkpoint.folder import load_decoder
+from chiasm.checkpoint.fused import is_fused, load_fused
 from chiasm.checkpoint.weights import read_json
 from chiasm.inputs.chat_format import ChatFormat
-from chiasm.inputs.image import Transform
 from chiasm.inputs.processor import Processor
+from chiasm.inputs.tiles import load_transform
 from chiasm.inputs.tokenizer import Tokenizer
+from chiasm.models import Crossed
+from chiasm.models.compat import answer_as
+from chiasm.models.tiled import TiledViTConfig
 from chiasm.recipes.answering import Model
-from chiasm.recipes.parts import Assembled, Say
+from chiasm.recipes.parts import Assembled, Say, make_processor
 from chiasm.recipes.settings import Run
 
 LANGUAGE_MODEL = "smollm2-135m-instruct"
@@ -34,12 +38,15 @@ def load(
     dtype: str = "auto",
     say: Say = say_aloud,
     merge: bool = True,
+    compat: Literal["meta", "hf"] = "meta",
 ) -> tuple[Model, Processor]:
     """Load a model and the processor that feeds it.
 
-    name  a run's folder, a model folder of ours, a transformers-layout Llama folder or GGUF file's
-          folder, or a built-in name; a model without eyes gets a processor that refuses pictures
-    merge  add adapters to the matrices they belong to; False keeps them apart, to train on
+    name    a run's folder; a model folder of ours; a folder of transformers' for Llama, Mllama or LLaVA,
+            or of Meta's; a GGUF file's folder; or a built-in name. A model without eyes gets a processor
+            that refuses pictures
+    merge   add adapters to the matrices they belong to; False keeps them apart, to train on
+    compat  "hf" computes what transformers does with Llama 3.2 Vision, not what Meta does (docs/compat.md)
 
     Weights are on `device` in `dtype`. Raises UserError when there is no such model.
     """
@@ -49,10 +56,24 @@ def load(
     home = home_of(str(name), say)
     if is_ours(home):
         model, processor = _load_composed(home, kind, say, merge)
+    elif is_fused(home):
+        model = load_fused(home, kind)[0]
+        # No system message unless there is one: with pictures there was none in training.
+        processor = make_processor(home, model.config, load_transform(home), None)
     else:
         model = load_decoder(home, kind)[0]
         processor = Processor(Tokenizer.load(home), ChatFormat.load(home))
+    if compat == "hf":
+        _answer_as_transformers(model, str(name))
     return model.eval().to(place), processor
+
+
+def _answer_as_transformers(model: Model, name: str) -> None:
+    if not isinstance(model, Crossed) or not isinstance(model.config.encoder, TiledViTConfig):
+        raise UserError(
+            f"{name} is no Llama 3.2 Vision, so transformers has no other numbers for it: leave compat out."
+        )
+    answer_as(model, "hf")
 
 
 def home_of(name: str, say: Say) -> Path:
@@ -84,16 +105,8 @@ def _load_composed(
     home: Path, dtype: torch.dtype, say: Say, merge: bool
 ) -> tuple[Model, Processor]:
     loaded = load_model(home, dtype, say=say, merge=merge)
-    transform = Transform.load(home)
-    config = loaded.model.config
-    processor = Processor(
-        Tokenizer.load(home),
-        ChatFormat.load(home),
-        transform,
-        image_token=config.image_token,
-        places=config.places(transform.size),
-        default_system=loaded.config.get("system"),
-    )
+    system = loaded.config.get("system")
+    processor = make_processor(home, loaded.model.config, load_transform(home), system)
     return loaded.model, processor
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from chiasm.checkpoint.weights import Provenance
 from chiasm.inputs.chat_format import ChatFormat
 from chiasm.inputs.image import Transform
 from chiasm.inputs.processor import Processor
+from chiasm.inputs.tiles import AnyTransform, TileTransform
 from chiasm.inputs.tokenizer import Tokenizer
 from chiasm.models import (
     Crossed,
@@ -65,7 +67,7 @@ def assemble(
         say(f"{len(adapted)} linear layers have adapters, {size / 1e6:.2f} M parameters in all.")
     with torch.no_grad():  # a new token begins as the average of the known ones
         model.extra.weight.copy_(decoder.embed.weight.float().mean(0))
-    processor = make_processor(home, config, settings)
+    processor = make_processor(home, config, transform_of(settings), settings.system)
     return Assembled(model.eval(), processor, {"decoder": words, "encoder": eyes})
 
 
@@ -99,15 +101,28 @@ def shape_config(
     return PrefixConfig(decoder=decoder, encoder=encoder, projector=projector)
 
 
+def transform_of(settings: ModelSettings) -> AnyTransform:
+    """What the settings make of a picture: one square, or tiles."""
+    if settings.tiles == 1:
+        return Transform(size=settings.image_size, fit=settings.fit)
+    if settings.fit != "pad":
+        raise UserError(
+            f'`model.fit` is "{settings.fit}", but pictures of several tiles are always padded: '
+            'leave it at "pad", or set `model.tiles` to 1.'
+        )
+    return TileTransform(size=settings.image_size, most=settings.tiles)
+
+
 def make_processor(
-    home: Path, config: CrossedConfig | PrefixConfig, settings: ModelSettings
+    home: Path, config: CrossedConfig | PrefixConfig, transform: AnyTransform, system: str | None
 ) -> Processor:
-    """The processor of a composed model: the language model's words, the settings' pictures."""
+    """The processor of a composed model: the words of the folder `home`, pictures by a transform."""
     return Processor(
         Tokenizer.load(home),
         ChatFormat.load(home),
-        Transform(size=settings.image_size, fit=settings.fit),
+        transform,
         image_token=config.image_token,
-        places=config.places(settings.image_size),
-        default_system=settings.system,
+        places=partial(config.places, transform.size),
+        default_system=system,
+        attend=config.attend if isinstance(config, CrossedConfig) else "last",
     )

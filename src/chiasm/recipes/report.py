@@ -16,9 +16,10 @@ from torch import nn
 
 from chiasm.base.device import pick_device, pick_dtype
 from chiasm.checkpoint.composed import load_model, part_home
+from chiasm.checkpoint.families.eyes import KINDS
 from chiasm.checkpoint.folder import Opened, open_decoder, open_vit
 from chiasm.checkpoint.weights import read_json
-from chiasm.inputs.image import Transform
+from chiasm.inputs.tiles import AnyTransform, load_transform
 from chiasm.models import (
     CrossedConfig,
     Decoder,
@@ -30,7 +31,7 @@ from chiasm.models import (
 )
 from chiasm.nn import LowBitLinear, add_lora
 from chiasm.recipes.loading import home_of
-from chiasm.recipes.parts import Say, shape_config
+from chiasm.recipes.parts import Say, shape_config, transform_of
 from chiasm.recipes.settings import Run
 from chiasm.training.optim import assign
 
@@ -49,10 +50,12 @@ class Portion:
 
 @dataclass(frozen=True)
 class Sight:
-    """What a picture costs."""
+    """What a picture costs at most: one that fills all its tiles."""
 
     size: int
-    """Side of the square that pictures are fitted into, in pixels."""
+    """Side of a tile, in pixels: of the square that pictures are fitted into, where there is one."""
+    tiles: int
+    """Most tiles of a picture."""
     vectors: int
     """Vectors that the language model gets of a picture."""
     places: int
@@ -90,7 +93,7 @@ def of_model(name: str, say: Say) -> Report:
     kind = read_json(home / "config.json").get("model_type") if home.is_dir() else None
     if str(kind).startswith("chiasm_"):
         loaded = load_model(home, pick_dtype("auto", pick_device()), say=say)
-        size = Transform.load(home).size
+        transform = load_transform(home)
         referred = loaded.config["parts"]  # their origins name a source already
         origins = {
             key: origin
@@ -98,8 +101,8 @@ def of_model(name: str, say: Say) -> Report:
             else f"{loaded.provenance.source}, {origin}"
             for key, origin in loaded.provenance.tensors.items()
         }
-        return _composed(name, loaded.model, size, origins, None)
-    if str(kind).startswith("clip"):
+        return _composed(name, loaded.model, transform, origins, None)
+    if kind in KINDS:
         eyes = open_vit(home)
         return _part(name, "vit", eyes, _built(ViT, eyes.config))
     words = open_decoder(home)
@@ -119,7 +122,7 @@ def of_recipe(run: Run, say: Say) -> Report:
     for part, opened in (("decoder", words), ("encoder", eyes)):
         tensors = opened.provenance.tensors.items()
         origins |= {f"{part}.{k}": f"{opened.provenance.source}, {v}" for k, v in tensors}
-    return _composed(run.name, model, run.model.image_size, origins, learning)
+    return _composed(run.name, model, transform_of(run.model), origins, learning)
 
 
 def _built(kind: Any, config: DecoderConfig | ViTConfig) -> nn.Module:
@@ -150,7 +153,11 @@ def _part(
 
 
 def _composed(
-    name: str, model: Any, size: int, origins: Mapping[str, str], learning: set[str] | None
+    name: str,
+    model: Any,
+    transform: AnyTransform,
+    origins: Mapping[str, str],
+    learning: set[str] | None,
 ) -> Report:
     config = model.config
     counts: dict[str, list[int]] = {}
@@ -172,7 +179,7 @@ def _composed(
         portions,
         config.decoder.context,
         1000 * text_bytes(config.decoder),
-        sight(config, size),
+        sight(config, transform.size, transform.most),
         origins,
     )
 
@@ -183,15 +190,15 @@ def _source(part: str, origins: Mapping[str, str]) -> str:
     return " and ".join(dict.fromkeys(found))
 
 
-def sight(config: CrossedConfig | PrefixConfig, size: int) -> Sight:
-    """Return what a picture of `size` pixels costs a model."""
-    vectors = config.projector.places(config.encoder.places(size), config.encoder.lead)
+def sight(config: CrossedConfig | PrefixConfig, size: int, tiles: int = 1) -> Sight:
+    """Return what a picture of so many tiles, `size` pixels wide, costs a model."""
+    vectors = tiles * config.projector.places(config.encoder.places(size), config.encoder.lead)
     text = config.decoder
-    places = config.places(size)
+    places = config.places(size, tiles)
     memory = places * text_bytes(text)
     if isinstance(config, CrossedConfig):
         memory += config.crosses * 2 * text.kv_heads * text.head_width * vectors * _width()
-    return Sight(size, vectors, places, memory)
+    return Sight(size, tiles, vectors, places, memory)
 
 
 def text_bytes(config: DecoderConfig) -> int:

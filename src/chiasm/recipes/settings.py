@@ -45,6 +45,8 @@ class ModelSettings(Settings):
     """How the two are joined."""
     image_size: int = 224
     """Pictures are fitted into a square of this side, in pixels; the position grid is resampled to it."""
+    tiles: int = Field(1, ge=1, le=100)
+    """Most such squares that a picture is cut into, on a canvas of its shape (Llama 3.2 Vision: 4)."""
     fit: Literal["pad", "crop", "stretch"] = "pad"
     """How a picture that is not square fits."""
     system: str | None = None

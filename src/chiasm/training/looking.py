@@ -40,23 +40,30 @@ def _right(batch: Batch) -> Batch:
 
 def blank(batch: Batch) -> Batch:
     """The same batch with every picture replaced by the mean colour (zero after normalisation)."""
-    return _changed(batch, torch.zeros_like)
+    return _changed(batch, lambda pixels, counts: torch.zeros_like(pixels))
 
 
 def shuffled(batch: Batch) -> Batch:
     """The same batch with each picture replaced by the next one that differs, in one fixed order.
 
-    Its neighbour in the list might be a copy of the same picture.
+    Its neighbour in the list might be a copy of the same picture. A picture of several tiles keeps
+    their number: it gets those of the other one from its first on, and around again.
     """
     return _changed(batch, _another)
 
 
-def _another(pixels: Tensor) -> Tensor:
+def _another(pixels: Tensor, counts: list[int]) -> Tensor:
     kinds, kind = pixels.flatten(1).unique(dim=0, return_inverse=True)
-    return kinds[(kind + 1) % len(kinds)].view_as(pixels)
+    held = [tuple(tiles.tolist()) for tiles in kind.split(counts)]
+    order = sorted(set(held))
+    following = dict(zip(order, order[1:] + order[:1], strict=True))
+    chosen = [
+        following[tiles][i % len(following[tiles])] for tiles in held for i in range(len(tiles))
+    ]
+    return kinds[chosen].view_as(pixels)
 
 
-def _changed(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
+def _changed(batch: Batch, change: Callable[[Tensor, list[int]], Tensor]) -> Batch:
     vision = batch.vision
     if vision is None:
         return batch
@@ -64,4 +71,5 @@ def _changed(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
         raise ValueError(
             "the looking meter changes pixels, and ready-made features would hide that"
         )
-    return replace(batch, vision=replace(vision, pixels=change(vision.pixels)))
+    counts = [1] * len(vision.pixels) if vision.grids is None else vision.grids.prod(1).tolist()
+    return replace(batch, vision=replace(vision, pixels=change(vision.pixels, counts)))

@@ -65,8 +65,9 @@ def names() -> list[str]:
 
 
 def packing(key: str, packed: dict[str, str]) -> str:
-    """How a tensor is packed: `packed` maps patterns such as "weights/*" to ways; "" = as it is."""
-    return next((way for pattern, way in packed.items() if fnmatch(key, pattern)), "")
+    """How a tensor is packed: `packed` maps patterns to ways, the longest wins; "" = as it is."""
+    fitting = [pattern for pattern in packed if fnmatch(key, pattern)]
+    return packed[max(fitting, key=len)] if fitting else ""
 
 
 def unpack(stored: Tensor, way: str, tensors: dict[str, Tensor]) -> Tensor:

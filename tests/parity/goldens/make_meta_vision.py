@@ -37,7 +37,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "meta_vision_small": {
         "params": {
             **{"dim": 48, "n_layers": 7, "n_heads": 6, "n_kv_heads": 2, "vocab_size": 61},
-            **{"multiple_of": 12, "ffn_dim_multiplier": 1.1, "norm_eps": 1e-5},
+            **{"multiple_of": 12, "ffn_dim_multiplier": 0.6, "norm_eps": 1e-5},
             **{"rope_theta": 500000.0, "use_scaled_rope": True, "vision_chunk_size": 28},
             **{"vision_max_num_chunks": TILES, "vision_num_cross_attention_layers": 2},
         },
@@ -60,7 +60,7 @@ MODELS: dict[str, dict[str, Any]] = {
     },
 }
 SIZES = ((37, 90), (61, 23), (5, 5))  # width, height of the pictures of the case "pictures"
-BIG = ("two", "batch")  # cases beside the ratios whose cross-attention memory is kept
+REMEMBERED = ("ratio_1x1", "ratio_1x3", "ratio_2x2", "two", "batch")  # their K and V are kept
 RATIOS = ((1, 1), (1, 2), (1, 3), (1, 4), (2, 1), (2, 2), (3, 1), (4, 1))  # rows, columns
 
 
@@ -198,10 +198,10 @@ class Asked:
             flattened = [image for row in images for image in row]
             self.tensors["pixels"] = torch.cat([tiles for tiles, _ in flattened])
             self.tensors["grids"] = torch.tensor([grid for _, grid in flattened])
-        self.run(images, "all" if key.startswith("ratio") else "memory" if key in BIG else "")
+        self.run(images, tower=key.startswith("ratio"), memories=key in REMEMBERED)
 
-    def run(self, images: list[Any], kept: str) -> None:
-        """Keep logits and projected features; also "memory" of cross-attention; "all": the tower's too."""
+    def run(self, images: list[Any], tower: bool, memories: bool) -> None:
+        """Keep logits and projected features, on request the tower's and cross-attention's K and V."""
         model, caught = self.model, {}
         keep = {"vision": model.vision_model.vision_encoder, "projected": model.vision_model}
         hooks = [
@@ -215,10 +215,10 @@ class Asked:
         for hook in hooks:
             hook.remove()
         if caught:
-            wanted = keep if kept == "all" else ["projected"]
+            wanted = keep if tower else ["projected"]
             self.tensors |= {key: flat(caught[key], self.case) for key in wanted}
             heads = (model.params.n_heads, model.params.n_kv_heads)
-            for key, at in (("memory_first", 0), ("memory_last", -1)) if kept else ():
+            for key, at in (("memory_first", 0), ("memory_last", -1)) if memories else ():
                 self.tensors[key] = memory(made[0][at], self.case, heads)
             padded = made[1][:, 0].unflatten(2, (-1, TILES, caught["projected"].shape[3]))
             rows_that_see = made[2][:, 0, :, :, None].bool()

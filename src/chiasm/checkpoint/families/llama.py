@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from chiasm.base.config import from_record
+from chiasm.checkpoint.changes import halves
 from chiasm.checkpoint.families.settings import Record
 from chiasm.checkpoint.names import NameTable
 from chiasm.checkpoint.weights import CheckpointError
 from chiasm.models.decoder import DecoderConfig
 
-_BLOCK = {
+BLOCK = {
     "input_layernorm": "attn_norm",
     "self_attn.q_proj": "attn.q",
     "self_attn.k_proj": "attn.k",
@@ -42,7 +43,7 @@ def table(tied: bool) -> NameTable:
     """Return the names of a LlamaForCausalLM; a tied head may be stored and must then be equal."""
     rows = {
         f"model.layers.*.{theirs}.weight": f"blocks.*.{ours}.weight"
-        for theirs, ours in _BLOCK.items()
+        for theirs, ours in BLOCK.items()
     }
     rows |= {"model.embed_tokens.weight": "embed.weight", "model.norm.weight": "norm.weight"}
     speeds = {
@@ -226,4 +227,4 @@ def from_gguf(config: DecoderConfig, name: str, tensor: Tensor) -> Tensor:
     heads = {"q.weight": config.heads, "k.weight": config.kv_heads}.get(name.rpartition("attn.")[2])
     if heads is None:
         return tensor
-    return tensor.unflatten(0, (heads, -1, 2)).transpose(1, 2).flatten(0, 2)
+    return halves(heads).ours(tensor)[0]

@@ -19,12 +19,12 @@ class Record:
         self.values = values
         self.source = source
 
-    def whole(self, key: str, default: int | None = None) -> int:
-        """Return a whole number from 1 up."""
+    def whole(self, key: str, default: int | None = None, least: int = 1) -> int:
+        """Return a whole number from `least` up."""
         value = self._get(key, default)
-        if type(value) is not int or not 1 <= value < LARGEST:
+        if type(value) is not int or not least <= value < LARGEST:
             raise CheckpointError(
-                f'{self.source}: "{key}" is {_short(value)}, not a whole number from 1 up.'
+                f'{self.source}: "{key}" is {_short(value)}, not a whole number from {least} up.'
             )
         return value
 
@@ -49,6 +49,15 @@ class Record:
         value = self._get(key, None)
         if not isinstance(value, str):
             raise CheckpointError(f'{self.source}: "{key}" is {_short(value)}, not a text.')
+        return value
+
+    def numbers(self, key: str, default: list[int]) -> list[int]:
+        """Return a list of whole numbers."""
+        value = self._get(key, default)
+        if not isinstance(value, list) or not all(type(number) is int for number in value):
+            raise CheckpointError(
+                f'{self.source}: "{key}" is {_short(value)}, not a list of whole numbers.'
+            )
         return value
 
     def inner(self, key: str) -> Record | None:

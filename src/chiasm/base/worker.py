@@ -35,7 +35,7 @@ _PIPE_BYTES = 1 << 20
 # Not `-m`: that would put the current folder first on the path, and a stray numpy.py there would be run.
 _START = (
     "import sys; sys.path.insert(0, sys.argv[1]); import chiasm; del sys.path[0]; "
-    "from chiasm.inputs.worker import serve; serve(sys.argv[2], int(sys.argv[3]))"
+    "from chiasm.base.worker import serve; serve(sys.argv[2], int(sys.argv[3]))"
 )
 """The child takes this very package; its folder may not shadow the standard library for longer."""
 

@@ -1,13 +1,13 @@
-"""What transformers computes instead: text that sees no picture looks at all of its row's pictures.
+"""What transformers computes instead of Meta's numbers, so that people can explain differences.
 
-    row 0   a  b  ▣0 c          Meta, and we by default     transformers 4.45 to 5.23
+Two things, from transformers 4.56 on (docs/compat.md). Features: layers are read one block too late.
+Masks: text that sees no picture looks at all of its row's pictures, because the mask of such a token
+is all "hidden", and transformers multiplies it by zero, which shows everything (its issue 39379):
+
+    row 0   a  b  ▣0 c          Meta, and we by default     transformers
     row 1   d  e  f  g          a b see nothing             a b attend to every tile of picture 0, padding
                                 d e f g see nothing         tiles too; d e f g to a black picture of no shape;
                                                             their feed-forward branch alone is silenced
-
-The mask of such a token is all "hidden"; transformers multiplies it by zero, which shows everything
-(transformers issue 39379). `compat="hf"` exists so that people can explain differences; it is no way to
-train.
 """
 
 from __future__ import annotations
@@ -17,8 +17,27 @@ from torch import Tensor, nn
 
 from chiasm.base.vision import Vision
 from chiasm.models.sight import project, starts_of, tiles_of
+from chiasm.models.tiled import TiledViTConfig
 from chiasm.nn import Look, group
 from chiasm.nn.memory import Pairs
+
+
+def answer_as(model: nn.Module, compat: str) -> None:
+    """Make a cross-attention model compute Meta's numbers ("meta") or transformers' ("hf"), in place.
+
+    Meta's eyes read what enters a block, which is what the taps of a configuration say; transformers
+    reads what leaves it. Raises ValueError for "hf" with other eyes than Llama 3.2's.
+    """
+    config = model.config.model_copy(update={"compat": compat})
+    taps, depth = config.projector.taps, config.encoder.depth
+    if compat == "hf":
+        if not isinstance(config.encoder, TiledViTConfig):
+            raise ValueError("only Llama 3.2's eyes, over tiles, have numbers of transformers' own")
+        late = {f"block.{i}": f"block.{i + 1}" for i in range(depth)} | {
+            f"block.{depth - 1}": "last"
+        }
+        taps = tuple(late.get(tap, tap) for tap in taps)
+    model.config, model.taps = config, taps
 
 
 def leaking(model: nn.Module, vision: Vision) -> tuple[Pairs, Look, int]:
