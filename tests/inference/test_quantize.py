@@ -241,3 +241,31 @@ def test_a_quantised_model_is_itself_when_packed(
     mine = (prepack(model)(**batch.inputs()) - expected).abs()
     # measured: 1.3 and 1.6 (in fp32, of errors of 2e-7)
     assert mine.mean() < 1.6 * error.mean() and mine.max() < 2 * error.max()
+
+
+@pytest.mark.parametrize("low_bit", [INT8, INT4])
+@torch.no_grad()
+def test_a_decoder_reads_its_integers_by_the_kernels(low_bit: LowBit) -> None:
+    pytest.importorskip("torchao")
+    sizes = {"width": 64, "head_width": 32, "hidden": 96, "heads": 2, "kv_heads": 1}
+    model = KINDS["decoder"](**sizes).eval()
+    quantise(model, (("*", low_bit),))
+    packed = prepack(model.bfloat16())
+    assert sum(isinstance(layer, PackedIntegers) for layer in packed.modules()) == 4 * 4
+    exact = copy.deepcopy(model).double()
+    prompt, token = torch.randint(256, (2, 30)), torch.randint(256, (2, 1))
+    outs = []
+    for each in (model, packed, exact):
+        cache = each.cache(2, 32)
+        outs.append([each(prompt, cache=cache), each(token, cache=cache)])
+    for plain, mine, best in zip(*outs, strict=True):
+        error, off = (plain - best).abs(), (mine - best).abs()
+        assert off.mean() < 1.5 * error.mean() and off.max() < 2 * error.max()  # measured: 1.2, 1.3
+
+
+@pytest.mark.parametrize("low_bit", [INT8, INT4])
+@torch.no_grad()
+def test_the_kernels_get_contiguous_rows(low_bit: LowBit) -> None:
+    packed = product([layer_of(low_bit, 32)], torch.bfloat16)
+    x = torch.randn(3, 2, 128).bfloat16().narrow(-1, 0, 64)
+    assert torch.equal(packed(x), packed(x.contiguous()))

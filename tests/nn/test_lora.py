@@ -7,13 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
 from chiasm.base.errors import UserError
-from chiasm.base.layers import LowBit, LowRank, chosen, folded, is_adapter
+from chiasm.base.layers import LowBit, LowRank, is_adapter
 from chiasm.inputs.batch import pack
 from chiasm.nn import Linear, add_lora, lora_state, merge_lora, quantise
 from chiasm.nn.lora import LoRALinear, lora_of
@@ -264,16 +262,3 @@ def test_a_model_tells_its_own_table_briefly() -> None:
         ("decoder.blocks.*.attn.v", SMALL),
         *((f"decoder.blocks.{i}.attn.q", SMALL) for i in (1, 3)),
     )
-
-
-NAMES = st.lists(
-    st.lists(st.sampled_from(["a", "b", "0", "1", "2"]), min_size=1, max_size=4).map(".".join),
-    unique=True,
-    max_size=12,
-)
-
-
-@given(names=NAMES, data=st.data())
-def test_a_folded_table_says_what_was_done(names: list[str], data: st.DataObject) -> None:
-    done = {n: w for n in names if (w := data.draw(st.sampled_from([None, "one", "two"])))}
-    assert chosen(names, folded(names, done), "lora") == done

@@ -7,7 +7,9 @@
     log ──── say · metrics.jsonl · progress    vision ─ the pictures of a batch, who sees them
        │
     fetch ── the only door to the network      worker ─ a child process under limits
-                                               doors ── door plates that wake nobody
+       │                                          │
+    layers ─ adapters and integers, told       doors ── door plates that wake nobody
+             by patterns of layers' names
 
 May enter: what any program needs and this one shares (errors, settings, devices, files, log), and
 the records that two rooms exchange which must not import each other. Must stay outside: everything

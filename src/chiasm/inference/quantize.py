@@ -74,7 +74,7 @@ class PackedIntegers(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        flat = x.reshape(-1, x.shape[-1])
+        flat = x.reshape(-1, x.shape[-1]).contiguous()  # what the kernels read
         if self.bits == 4:
             y = self._kernel4(flat, self.integers, self.group, self.scale)
         elif len(flat) <= _FEW:
