@@ -15,13 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from tests.cli.toys import STEPS, call, command, environment, recipe
 
-from chiasm.base.config import from_yaml, to_yaml
-from chiasm.cli.arguments import _row, _told
+from chiasm.base.config import from_record, from_yaml, to_yaml
+from chiasm.checkpoint.folder import load_decoder
+from chiasm.checkpoint.state import load_state
+from chiasm.cli.arguments import _adapter, _row, _sized, _told
+from chiasm.inputs.batch import pack
+from chiasm.nn import lora_state
 from chiasm.recipes.book import RECIPES
+from chiasm.recipes.loading import load
+from chiasm.recipes.parts import assemble
 from chiasm.recipes.settings import CrossedShape, PrefixShape, Run
+from chiasm.testing import toy_picture, toy_pixels, toy_rendered
 
 QUIET = ("--train.look-every", "0", "--train.sample-every", "0")
 LONG = ("--train.steps", "60", "--train.save-every", "50", *QUIET)
@@ -307,3 +315,88 @@ def test_a_run_over_tiles_is_trained_told_and_talked_to(
 def test_tiles_are_always_padded(capsys: Any) -> None:
     done = call(capsys, "train", "mine.yaml", "--model.tiles", "4", "--model.fit", "crop")
     assert done.code == 2 and "`model.fit`" in done.said and "always padded" in done.said
+
+
+# ---- adapters ----------------------------------------------------------------------------------
+
+LORA = ("--lora", "decoder.blocks.*.attn.[qv]=2:4", "encoder.*.attn.o=1")
+LEARN = ("--learn", "*.lora_*=1e-2", "*=freeze")
+
+
+def test_a_run_of_adapters_moves_them_alone_and_comes_back(capsys: Any, tmp_path: Path) -> None:
+    done = call(capsys, "train", "mine.yaml", *LORA, *LEARN, "--runs", tmp_path)
+    assert done.code == 0, done.err
+    assert "11 linear layers have adapters" in done.out and "*.lora_*" in done.out
+    run = from_record(Run, json.loads((tmp_path / "mine/run.json").read_text())["settings"])
+    fresh = assemble(run.model, torch.float32, run.seed, lambda _: None, run.lora)
+    fresh.processor.close()
+    tensors, _ = load_state(tmp_path / "mine" / "checkpoints" / f"step-{STEPS:06}")
+    born = lora_state(fresh.model)
+    assert tensors["model"].keys() == born.keys()
+    for name, value in born.items():  # behind closed gates the eyes have no gradient
+        assert torch.equal(tensors["model"][name], value) is name.startswith("encoder."), name
+    home = tmp_path / "mine" / "model"
+    assert set(json.loads((home / "config.json").read_text())["parts"]) == {"decoder", "encoder"}
+    apart, processor = load(home, dtype="float32", merge=False)
+    processor.close()
+    expected = {
+        name: value if name.startswith(("decoder.", "encoder.")) else value.bfloat16().float()
+        for name, value in {**fresh.model.state_dict(), **tensors["model"]}.items()
+    }
+    assert apart.state_dict().keys() == expected.keys()
+    for name, value in apart.state_dict().items():
+        assert torch.equal(value, expected[name]), name
+    fresh.model.load_state_dict(expected)
+    merged, processor = load(home, dtype="float32")
+    processor.close()
+    batch = pack([toy_rendered(1, [toy_picture(1)])], toy_pixels)
+    with torch.no_grad():
+        logits = [m.head(m(**batch.inputs())) for m in (fresh.model, apart, merged)]
+    assert torch.equal(logits[0], logits[1])
+    torch.testing.assert_close(logits[2], logits[1], atol=1e-5, rtol=0)  # measured: 1.2e-6
+
+
+def test_adapters_over_a_quantised_language_model(capsys: Any, tmp_path: Path) -> None:
+    """QLoRA from the command line: the integers stay by reference, the adapters come back."""
+    pytest.importorskip("torchao")
+    call(capsys, "convert", "decoder", tmp_path / "small", "--quantise", "int8")
+    words = ("--lora", "decoder.*.mlp.*=2", "--model.decoder", str(tmp_path / "small"))
+    learn = ("--learn", "*.lora_*=1e-2", "decoder.*=freeze", "encoder.*=freeze", "*=1e-3")
+    done = call(capsys, "train", "mine.yaml", *words, *learn, "--runs", tmp_path)
+    assert done.code == 0, done.err
+    home = tmp_path / "mine" / "model"
+    assert set(json.loads((home / "config.json").read_text())["parts"]) == {"decoder", "encoder"}
+    model, processor = load(home, dtype="float32", merge=False)
+    processor.close()
+    small = load_decoder(tmp_path / "small")[0].state_dict()
+    own = model.decoder.state_dict()
+    assert all(torch.equal(own[name], value) for name, value in small.items())
+    moved = [own[n] for n in own if n.endswith("lora_b")]
+    assert len(moved) == 12 and all(bool(value.any()) for value in moved)
+
+
+@pytest.mark.parametrize("word", ["none", "8:16", "8:16:0.05", "4:8:root", "4:8:0.5:root"])
+def test_the_words_of_an_adapter_say_all_of_it(word: str) -> None:
+    pattern, size = _adapter(f"decoder.*={word}")
+    assert (pattern, _sized(size)) == ("decoder.*", word)
+
+
+@pytest.mark.parametrize("word", ["decoder.*", "=8", "d=0", "d=8:x", "d=8:16:1", "d=8:16:0.1:2"])
+def test_wrong_words_of_an_adapter_are_told(capsys: Any, word: str) -> None:
+    done = call(capsys, "train", "first_light", "--lora", word, "--show")
+    assert done.code == 2 and f'not "{word}"' in done.said
+
+
+def test_a_rank_alone_is_enough_and_yaml_holds_the_rest(capsys: Any) -> None:
+    shown = yaml.safe_load(call(capsys, "train", "first_light", *LORA, "--show").out)
+    told = {"rank": 1, "alpha": 16.0, "dropout": 0.0, "divide_by": "rank"}
+    assert shown["lora"][1] == ["encoder.*.attn.o", told]
+
+
+def test_inspect_counts_adapters(capsys: Any, tmp_path: Path) -> None:
+    shown = call(capsys, "train", "mine.yaml", *LORA, *LEARN, "--show").out
+    (tmp_path / "lora.yaml").write_text(shown)
+    found = json.loads(call(capsys, "inspect", tmp_path / "lora.yaml", "--json").out)
+    learns = {part["name"]: part["learns"] for part in found["portions"]}
+    # q: 20 -> 24 and v: 20 -> 12 of rank 2 in 4 blocks; o: 12 -> 12 of rank 1 in 3.
+    assert learns["decoder"] == 4 * 2 * (20 + 24 + 20 + 12) and learns["encoder"] == 3 * (12 + 12)

@@ -19,9 +19,11 @@ from tests.inputs.toys import (
 )
 
 from chiasm.base.errors import UserError
+from chiasm.checkpoint.bpe import build, byte_letters
 from chiasm.inputs import Message, Picture, Rendered, Renderer, Sample, Text
 from chiasm.inputs.chat import Attend
-from chiasm.inputs.chat_format import DefaultSystem, recognise
+from chiasm.inputs.chat_format import LLAMA3, DefaultSystem, recognise
+from chiasm.inputs.tokenizer import Tokenizer
 
 IMAGE = 900
 TEMPLATES = {
@@ -291,6 +293,30 @@ def test_a_picture_that_the_assistant_shows_is_not_learned() -> None:
 def test_neighbouring_texts_are_one_text() -> None:
     chat = renderer("llama3")
     assert chat.prompt([say("user", " pict", "ure ")]) == chat.prompt([say("user", "picture")])
+
+
+def test_llama3_s_header_does_not_melt_into_a_message_that_begins_with_a_newline() -> None:
+    """Meta's code makes tokens of both apart; a template that strips messages never shows it."""
+    letters = [*byte_letters().values(), "ĊĊ", "ĊĊĊ"]
+    vocabulary = {letter: i for i, letter in enumerate(letters)}
+    merges = [("Ċ", "Ċ"), ("ĊĊ", "Ċ")]
+    tokenizer = Tokenizer(build(vocabulary, merges, "llama-bpe", LLAMA3_CONTROLS))
+    chat = Renderer(tokenizer, LLAMA3, IMAGE, lambda picture: 1)
+    begin, start, end, over = map(tokenizer.control, LLAMA3_CONTROLS)
+    two, one = tokenizer.encode("\n\n"), tokenizer.encode("\nHi")
+    assert tokenizer.encode("\n\n\nHi") != two + one  # there is something to melt
+    asked = [begin, start, *tokenizer.encode("user"), end, *two, *one, over]
+    answer = [start, *tokenizer.encode("assistant"), end, *two]
+    assert chat.prompt([say("user", "\nHi")]).ids == asked + answer
+
+
+def test_a_base_model_continues_text_and_pictures() -> None:
+    chat = renderer("llama3", places=2)
+    laid = chat.plain([picture(0), Text("<|eot_id|> The "), Text("picture")])
+    words = chat.tokenizer.encode("<|eot_id|> The picture")
+    assert laid.ids == [chat.tokenizer.control("<|begin_of_text|>"), IMAGE, IMAGE, *words]
+    assert laid.pictures == (picture(0),) and not any(laid.trained)
+    assert laid.seen == [(0, 0)] + [(0, 1)] * (2 + len(words))
 
 
 def test_a_sample_without_an_answer_is_refused() -> None:

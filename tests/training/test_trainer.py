@@ -25,8 +25,10 @@ from tests.training.toys import (
 from torch import nn
 
 from chiasm.base.errors import UserError
+from chiasm.base.layers import LowRank
 from chiasm.inputs.batch import Batch
 from chiasm.inputs.chat import Rendered
+from chiasm.nn import add_lora
 from chiasm.testing import toy_crossed, toy_prefix
 from chiasm.training import Facts, Rate, Schedule, Trainer
 from chiasm.training.settings import Table
@@ -271,6 +273,28 @@ def test_a_resumed_run_takes_back_the_random_state(tmp_path: Path) -> None:
     expected = torch.randn(3)
     assert trainer_of(toy_crossed(), tmp_path).resume() == 0
     assert torch.equal(torch.randn(3), expected)
+
+
+def test_a_resumed_run_drops_the_same_inputs_of_adapters(tmp_path: Path) -> None:
+    table = (("*.lora_*", Rate(peak=1e-2)), ("*", None))
+
+    def new(folder: str, dropout: float = 0.5) -> Trainer:
+        model = toy_crossed().eval()
+        torch.manual_seed(3)
+        add_lora(model, (("decoder.*", LowRank(rank=2, dropout=dropout)),))
+        return trainer_of(model, tmp_path / folder, table=table, save_every=1)
+
+    expected = finished(new("whole"))
+    assert not equal(finished(new("without", dropout=0.0)), expected)
+    first = new("cut")
+    for parts in first.loader.stream(0, 2):
+        first.train_step(parts)
+        assert not any(module.training for module in first.model.modules())
+    first.save()
+    torch.randn(7)
+    second = new("cut")
+    assert second.resume() == 2
+    assert equal(finished(second), expected)
 
 
 def test_a_fresh_run_resumes_from_nothing(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
     package ─ pip ─┐  builtin       names × families/                  Decoder
     hub ───────────┼─ convert ─►  one table per family,  ◄── folder ─►  ViT
     GGUF, ONNX ────┤               read both ways        ◄── towers ─►  DualEncoder, Classifier
-    pth ───────────┘                     │                             Crossed, Prefix ◄─ composed
+    pth ───────────┘                     │               ◄── fused ──►  Crossed, Prefix ◄─ composed
     safetensors ◄── weights, shards ─────┤        card ── where a folder came from
     GGUF ◄───────── gguf_write ──────────┘        bpe ◄── vocabulary (GGUF), tiktoken (Meta)
     runs/…/checkpoints ◄── state: a run's whole state, whole or not there

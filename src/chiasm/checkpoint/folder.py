@@ -30,6 +30,7 @@ from chiasm.checkpoint.weights import (
     load_strict,
     read_json,
     read_tensors,
+    spec_of,
 )
 from chiasm.models.changes import Changes, change, changes_of
 from chiasm.models.decoder import Decoder, DecoderConfig
@@ -48,8 +49,8 @@ COMPANIONS = (
     "generation_config.json",
 )
 """Files that stand beside the weights in a model folder."""
-OURS = "chiasm"
-"""The quant_method of folders with our integers."""
+QUANTISED, OURS = "quantization_config", "chiasm"
+"""Where config.json says that weights are integers, and by whose quant_method."""
 COMPANION_BYTES = 64 << 20
 """A companion larger than this is refused; the largest tokenizers have some 30 MB."""
 
@@ -77,7 +78,10 @@ def open_decoder(path: Path | str) -> Opened[DecoderConfig]:
             raise CheckpointError(f"{path} is a vision LLM, not a language model alone.")
         return opened
     record, source = read_json(path / "config.json"), str(path / "config.json")
-    config, changes = llama.read_config(record, source), _read_changes(record, source)
+    changes = Changes()
+    if _is_ours(record.get(QUANTISED)):
+        changes = _read_changes(record.pop(QUANTISED), source)
+    config = llama.read_config(record, source)
     table = llama.table(config.tied)
     table = table.with_integers() if changes.quantised else table
     opened = place(config, read_tensors(path), table, path, described(path))
@@ -104,18 +108,17 @@ def open_meta(
     return place(config, tensors, meta.table(config), path, described(path))
 
 
+def _is_ours(record: Any) -> bool:
+    """Whether a quantization_config is one that `save_decoder` writes; others are not ours to read."""
+    return isinstance(record, Mapping) and record.get("quant_method") == OURS
+
+
 def _read_changes(record: Mapping[str, Any], source: str) -> Changes:
-    """Read what `save_decoder` wrote of a quantised model; others' integers are not ours to read."""
-    found = record.get("quantization_config")
-    if found is None:
-        return Changes()
-    if not isinstance(found, Mapping) or found.get("quant_method") != OURS:
-        raise CheckpointError(
-            f"{source} says that its weights are quantised, not by Chiasm: take the model's folder from "
-            "before that, and quantise it by chiasm convert."
-        )
-    rest = {key: value for key, value in found.items() if key != "quant_method"}
-    return from_record(Changes, rest, f"{source}, quantization_config")
+    rest = {key: value for key, value in record.items() if key != "quant_method"}
+    changes = from_record(Changes, rest, f"{source}, {QUANTISED}")
+    if changes.lora:
+        raise CheckpointError(f"{source}: a language model's folder holds no adapters.")
+    return changes
 
 
 def place_gguf(stored: Gguf) -> Opened[DecoderConfig]:
@@ -194,13 +197,14 @@ def load_vit(path: Path | str, dtype: torch.dtype = torch.float32) -> tuple[ViT,
 
 
 def save_decoder(
-    model: Decoder,
+    model: Decoder | Opened[DecoderConfig],
     path: Path | str,
     files: Mapping[str, bytes] | None = None,
     replace: bool = False,
 ) -> None:
     """Write a LlamaForCausalLM folder, tensor for tensor, at once or not at all.
 
+    model  a built one, or one on disk, whose tensors are then read one at a time
     files  companions such as tokenizer.json; the special tokens' numbers for config.json are taken
            from a generation_config.json among them
 
@@ -209,17 +213,21 @@ def save_decoder(
     """
     files = files or {}
     ids = json.loads(files.get("generation_config.json", b"{}"))
-    config = llama.write_config(model.config, dtype_of(model), ids)
+    if isinstance(model, Opened):
+        tensors, changes = model.tensors, model.changes
+        dtype = spec_of(tensors, "embed.weight").dtype
+    else:
+        tensors, changes, dtype = model.state_dict(), changes_of(model), dtype_of(model)
+    config = llama.write_config(model.config, dtype, ids)
     names = llama.table(model.config.tied)
-    changes = changes_of(model)
     if changes.lora:
         raise UserError(
             "A language model's folder holds no adapters: merge them before it is saved."
         )
     if changes.quantised:
-        config = {**config, "quantization_config": {"quant_method": OURS, **as_record(changes)}}
+        config = {**config, QUANTISED: {"quant_method": OURS, **as_record(changes)}}
         names = names.with_integers()
-    write_folder(path, config, names.pack(model.state_dict()), files, replace)
+    write_folder(path, config, names.pack(tensors), files, replace)
 
 
 def save_vit(

@@ -108,6 +108,8 @@ def _names(record: Any, prefix: str = "") -> Iterator[str]:
 def _sentence(prog: str, box: str) -> str:
     """Take the complaint out of tyro's box: what stands above the first inner line."""
     lines = [line.strip(" │|") for line in box.strip().splitlines()[1:]]
+    if _first_rule(lines) == 0:  # a box without borders underlines its title
+        lines = lines[1:]
     text = " ".join(line for line in lines[: _first_rule(lines)] if line) or box.strip()
     if found := _CHOICE.search(text):
         given, option, listed = found.groups()
@@ -241,8 +243,8 @@ def _adapter(word: str) -> tuple[str, LowRank | None]:
         return pattern, LowRank(**given, divide_by="rank" if numbers == size else "root")
     except ValueError:
         raise ValueError(
-            f'should be words such as "decoder.*.attn.[qv]=8", "decoder.*=16:32:0.05{ROOT}" (rank, alpha, '
-            f'dropout) or "decoder.*.mlp.*={PLAIN}", not "{word}"'
+            f'should be words such as "decoder.*=8", "decoder.*=16:32:0.05{ROOT}" or "decoder.*={PLAIN}", '
+            f'not "{word}"'
         ) from None
 
 

@@ -12,9 +12,10 @@ import tyro
 from chiasm.base.errors import UserError
 from chiasm.cli.arguments import Flag, Words, read
 
-ABOUT = """Write a model folder again with integers for its matrices: a half or a quarter of the size.
+ABOUT = """Write a model folder again: from Meta's own files, or with integers for its matrices.
 
 Examples:
+  chiasm convert Llama-3.2-11B-Vision-Instruct llama --allow-pickle     params.json and *.pth of Meta's
   chiasm convert runs/first_light small --quantise int8
   chiasm convert smollm2-135m-instruct small --quantise int4 --only "blocks.*.mlp.*"
 
@@ -34,6 +35,10 @@ class Options:
     """The integers that matrices become."""
     only: Annotated[tuple[str, ...], tyro.conf.arg(metavar="PATTERN", help_behavior_hint="")] = ()
     """Names of linear layers, such as "decoder.*"; all but the head when none is given."""
+    allow_pickle: Flag = False
+    """Read consolidated.NN.pth files: their pickles are taken as lists of tensors and never run."""
+    base: Flag = False
+    """The .pth files are of a base model, not trained for conversations: no chat template."""
     json: Flag = False
     """Print what was written for programs."""
 
@@ -45,6 +50,8 @@ def main(words: list[str]) -> int:
         raise UserError(
             "Name a model and the folder to write: chiasm convert runs/first_light small --quantise int8"
         )
+    if list(Path(options.names[0]).glob("*.pth")):
+        return _from_meta(options)
     if not options.quantise:
         raise UserError("Say what the model is to become: --quantise int8 or --quantise int4.")
     from chiasm.base.log import keep_stdout_clean, say
@@ -60,4 +67,28 @@ def main(words: list[str]) -> int:
     if options.json:
         told = {"model": name, "folder": str(out), "layers": layers, "bytes": size}
         print(json_.dumps(told, indent=2))
+    return 0
+
+
+def _from_meta(options: Options) -> int:
+    folder, out = map(Path, options.names)
+    if not options.allow_pickle:
+        raise UserError(
+            f"{folder} holds .pth files, which are pickles. Chiasm reads them without running them, in a "
+            "process that can do nothing else; say --allow-pickle to have it done."
+        )
+    if options.quantise:
+        raise UserError("Convert Meta's files first, and quantise the folder that comes out.")
+    from chiasm.base.log import keep_stdout_clean, say
+
+    if options.json:
+        keep_stdout_clean()
+    from chiasm.recipes.exporting import from_meta
+
+    told = from_meta(folder, out, instruct=not options.base)
+    say(
+        f"{out}: {told['tensors']} tensors of {told['files']} files, in the layout of transformers."
+    )
+    if options.json:
+        print(json_.dumps({"model": str(folder), "folder": str(out), **told}, indent=2))
     return 0

@@ -50,6 +50,7 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
             "put another language model under trained adapters",
             "chiasm swap MODEL LANGUAGE_MODEL NEW_FOLDER",
         ),
+        "export": Command("export", "write a model for other programs", "chiasm export MODEL OUT"),
         "convert": Command(
             "convert",
             "write a model with smaller weights",

@@ -21,7 +21,7 @@ from chiasm.inputs.chat_format import ChatFormat
 from chiasm.inputs.processor import Processor
 from chiasm.inputs.tiles import load_transform
 from chiasm.inputs.tokenizer import Tokenizer
-from chiasm.models import Crossed
+from chiasm.models import Crossed, Decoder, Prefix
 from chiasm.models.compat import answer_as
 from chiasm.models.tiled import TiledViTConfig
 from chiasm.recipes.answering import Model
@@ -63,9 +63,24 @@ def load(
     else:
         model = load_decoder(home, kind)[0]
         processor = Processor(Tokenizer.load(home), ChatFormat.load(home))
+    _refuse_strange_words(model, processor, home)
     if compat == "hf":
         _answer_as_transformers(model, str(name))
     return model.eval().to(place), processor
+
+
+def _refuse_strange_words(model: Model, processor: Processor, home: Path) -> None:
+    """A tokenizer with more tokens than the model has rows belongs to another model."""
+    rows = model.config.vocab if isinstance(model, Decoder) else _rows(model)
+    if processor.tokenizer.vocab_size > rows:
+        raise UserError(
+            f"The tokenizer in {home} has {processor.tokenizer.vocab_size:,} tokens, but the model only "
+            f"{rows:,}: they are of different models. Put the model's own tokenizer.json there."
+        )
+
+
+def _rows(model: Crossed | Prefix) -> int:
+    return model.config.decoder.vocab + model.config.extra_tokens
 
 
 def _answer_as_transformers(model: Model, name: str) -> None:
