@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from chiasm.models import CrossedConfig, DecoderConfig, PrefixConfig, compose
 from chiasm.models.cost import (
@@ -146,9 +147,25 @@ class Serving:
     """Keys and values of a conversation of so many tokens, without its pictures."""
 
 
+class _Undrawn(TorchFunctionMode):
+    """Draws no first weights: the meta device would load a compiler to find that there are none."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.randn:
+            return torch.empty(*args, **kwargs)
+        if func in (nn.init.kaiming_uniform_, nn.init.uniform_, nn.init.normal_):
+            return args[0] if args else kwargs["tensor"]
+        if func is Tensor.mul and isinstance(args[1], float):
+            return args[0]
+        return func(*args, **kwargs)
+
+
 def built(config: ZooConfig) -> nn.Module:
     """Build a model on the meta device, where weights have sizes and no values."""
-    with torch.device("meta"):
+    with torch.device("meta"), _Undrawn():
         if isinstance(config, CrossedConfig | PrefixConfig):
             return compose(config)
         return Decoder(config) if isinstance(config, DecoderConfig) else eyes(config)
