@@ -144,7 +144,7 @@ def test_reading_once_is_reading_whole(kind: str, attend: Attend, text_only: boo
     def pixels(picture: Picture) -> Tensor:
         return toy.pixels_of(picture).double()
 
-    cache, logits = read_once(engine, prompts, toy.renderer.image_token, pixels, 4)
+    cache, logits = read_once(engine, prompts, toy.renderer.marks, pixels, 4)
     assert len(engine.passes) == (1 if text_only else 2)
     next_ = torch.arange(len(prompts))[:, None] + 65
     with torch.inference_mode():

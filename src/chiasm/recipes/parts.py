@@ -19,7 +19,9 @@ from chiasm.inputs.image import Transform
 from chiasm.inputs.processor import Processor
 from chiasm.inputs.tiles import AnyTransform, TileTransform
 from chiasm.inputs.tokenizer import Tokenizer
+from chiasm.inputs.video import FrameRule
 from chiasm.models import (
+    AggregatorConfig,
     Crossed,
     CrossedConfig,
     DecoderConfig,
@@ -30,6 +32,7 @@ from chiasm.models import (
     fusion_schedule,
 )
 from chiasm.models.eyes import EyesConfig
+from chiasm.models.video import VideoConfig
 from chiasm.nn import add_lora, lora_state
 from chiasm.recipes.settings import CrossedShape, ModelSettings
 
@@ -67,7 +70,8 @@ def assemble(
         say(f"{len(adapted)} linear layers have adapters, {size / 1e6:.2f} M parameters in all.")
     with torch.no_grad():  # a new token begins as the average of the known ones
         model.extra.weight.copy_(decoder.embed.weight.float().mean(0))
-    processor = make_processor(home, config, transform_of(settings), settings.system)
+    transform = transform_of(settings)
+    processor = make_processor(home, config, transform, settings.system, settings.frames)
     return Assembled(model.eval(), processor, {"decoder": words, "encoder": eyes})
 
 
@@ -95,10 +99,28 @@ def shape_config(
             raise UserError(f"`model.shape.crosses` is {shape.crosses}, but {error}.") from None
         projector = ProjectorConfig(taps=shape.taps)
         return CrossedConfig(
-            decoder=decoder, encoder=encoder, projector=projector, crosses=shape.crosses
+            decoder=decoder,
+            encoder=encoder,
+            projector=projector,
+            crosses=shape.crosses,
+            video=_video(shape),
         )
     projector = ProjectorConfig(taps=shape.taps, kind="mlp", cls=False, squares=shape.squares)
     return PrefixConfig(decoder=decoder, encoder=encoder, projector=projector)
+
+
+def _video(shape: CrossedShape) -> VideoConfig | None:
+    if (video := shape.video) is None:
+        return None
+    sizes = video.model_dump(exclude={"every"})
+    merging = AggregatorConfig(**sizes, head_width=64, hidden=None, frames=video.merge)
+    try:
+        fusion_schedule(shape.crosses, max(1, shape.crosses // video.every))
+    except ValueError as error:
+        raise UserError(
+            f"`model.shape.video.every` is {video.every}, but {shape.crosses} crosses do not fit it: {error}."
+        ) from None
+    return VideoConfig(aggregator=merging, every=video.every)
 
 
 def transform_of(settings: ModelSettings) -> AnyTransform:
@@ -114,9 +136,16 @@ def transform_of(settings: ModelSettings) -> AnyTransform:
 
 
 def make_processor(
-    home: Path, config: CrossedConfig | PrefixConfig, transform: AnyTransform, system: str | None
+    home: Path,
+    config: CrossedConfig | PrefixConfig,
+    transform: AnyTransform,
+    system: str | None,
+    frames: FrameRule = FrameRule(),  # noqa: B008  it cannot change
 ) -> Processor:
-    """The processor of a composed model: the words of the folder `home`, pictures by a transform."""
+    """The processor of a composed model: the words of the folder `home`, pictures by a transform.
+
+    frames  which frames of a video are looked at, where the model has eyes for videos
+    """
     return Processor(
         Tokenizer.load(home),
         ChatFormat.load(home),
@@ -125,4 +154,5 @@ def make_processor(
         places=partial(config.places, transform.size),
         default_system=system,
         attend=config.attend if isinstance(config, CrossedConfig) else "last",
+        video=None if config.video_token is None else (config.video_token, frames),
     )
