@@ -194,10 +194,10 @@ class _Laying:
             return
         together = self._after is type(piece)
         if isinstance(piece, Video):
-            self._clips.append(piece)
-            self._clip_span = self._grown(self._clip_span, together)
             if self._renderer.video_token is None:
                 raise no_eyes_for(piece)
+            self._clips.append(piece)
+            self._clip_span = self._grown(self._clip_span, together)
             self._put([self._renderer.video_token], None)
         else:
             self._pictures.append(piece)
