@@ -129,13 +129,15 @@ def test_inspect_tells_what_a_video_costs(watching: Run, capsys: Any) -> None:
     for name in ("watching.yaml", "runs/watching"):
         told = json.loads(call(capsys, "inspect", name, "--json").out)
         assert told["video"]["frames"] == 64 and told["video"]["vectors"] == 64
-        assert {"aggregator", "video_crosses"} <= set(told["parameters"])
+        assert {"aggregator", "video_crosses"} <= {part["name"] for part in told["portions"]}
 
 
 def test_crosses_that_do_not_fit_are_one_sentence() -> None:
     shape = CrossedShape(crosses=9, video=VideoShape(every=2))
     sizes = (toy_decoder_config(depth=9), toy_vit_config())
-    with pytest.raises(UserError, match=r"^`model.shape.video.every` is 2, but 9 crosses do not fit"):
+    with pytest.raises(
+        UserError, match=r"^`model.shape.video.every` is 2, but 9 crosses do not fit"
+    ):
         shape_config(recipe(Path("."), shape=shape).model, *sizes)
     fitting = shape.model_copy(update={"video": VideoShape(every=3)})
     config = shape_config(recipe(Path("."), shape=fitting).model, *sizes)

@@ -14,7 +14,7 @@ from chiasm.base.errors import UserError
 from chiasm.evaluation.runner import blank_picture, run
 from chiasm.evaluation.task import Prompt, Task
 from chiasm.inputs.media import MediaError
-from chiasm.inputs.message import Message, Picture, Sample, Text
+from chiasm.inputs.message import Message, Picture, Sample, Text, Video
 
 SIZES = st.lists(st.integers(0, 9), min_size=1, max_size=12).filter(any)
 
@@ -170,6 +170,27 @@ def test_shuffled_fills_samples_of_several_pictures_and_leaves_texts_alone() -> 
     shown = [seen(p) for part in batches for p in part]
     assert len(shown[0]) == 2 and not {1, 2} & set(shown[0])
     assert shown[1] == []
+
+
+def test_videos_are_made_blank_and_shuffled_like_pictures() -> None:
+    """Each kind is replaced by its own kind, in its place."""
+
+    def shown(i: int) -> tuple[Video, Picture]:
+        frames = (Picture(data=shade(i)), Picture(data=shade(i + 1)))
+        return Video(frames), Picture(data=shade(50 + i))
+
+    reply = Message("assistant", (Text("x"),))
+    records = [(Sample((Message("user", (*shown(i), Text("?"))), reply)),) for i in range(3)]
+    answer, batches = counting(lambda prompts: ["x"] * len(prompts))
+    toy = Task("toy", Listed(records))
+    run(toy, answer, images="blank", quiet=True)
+    given = [prompt[-1].parts for batch in batches for prompt in batch]
+    assert given == [(Video(blank_picture()), blank_picture(), Text("?"))] * 3
+    batches.clear()
+    run(toy, answer, images="shuffled", quiet=True)
+    given = [prompt[-1].parts[:2] for batch in batches for prompt in batch]
+    assert sorted(map(repr, given)) == sorted(repr(shown(i)) for i in range(3))
+    assert all(other != shown(i) for i, other in enumerate(given))
 
 
 def test_shuffled_needs_another_picture() -> None:

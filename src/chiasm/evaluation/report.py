@@ -22,7 +22,7 @@ from chiasm.base.errors import UserError
 from chiasm.evaluation.metrics import Share
 from chiasm.evaluation.runner import Result, Row
 from chiasm.evaluation.task import Task
-from chiasm.inputs.message import Picture
+from chiasm.inputs.message import Picture, Video
 
 HEADS = {"right": "right", "blank": "blank", "shuffled": "shuffled"}
 """What a table calls the pictures that were shown."""
@@ -231,10 +231,10 @@ def _card(row: Row, task: Task) -> str:
     record, place = row.place
     sample = task.source[record][place]
     shown = (
-        _picture(part)
+        _picture(part.cover if isinstance(part, Video) else part)
         for message in task.prompt(sample)
         for part in message.parts
-        if isinstance(part, Picture)
+        if isinstance(part, Picture | Video)
     )
     question, answer, truth = map(html.escape, (row.question, row.answer, row.truth))
     expected = "" if row.score >= 1.0 else f"<br>expected: {truth}"

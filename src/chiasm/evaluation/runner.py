@@ -24,7 +24,7 @@ from chiasm.base.errors import UserError
 from chiasm.base.log import Progress
 from chiasm.evaluation.metrics import Share, broken_down, share
 from chiasm.evaluation.task import Prompt, Records, Task, text_of, truth_of
-from chiasm.inputs.message import Part, Picture, Sample
+from chiasm.inputs.message import Part, Picture, Sample, Shown, Video
 
 Answer: TypeAlias = Callable[[Sequence[Prompt]], Sequence[str]]
 """Answers prompts in their order; raises UserError when one of them cannot be answered."""
@@ -243,8 +243,8 @@ def _answers(part: Sequence[_Asked], answer: Answer) -> list[str | UserError]:
 
 # ---- which pictures are shown ------------------------------------------------------------------
 
-Others: TypeAlias = Callable[[tuple[Picture, ...]], Sequence[Picture]]
-"""Gives the pictures to show instead of a sample's own."""
+Others: TypeAlias = Callable[[tuple[Shown, ...]], Sequence[Shown]]
+"""Gives the pictures and videos to show instead of a sample's own."""
 
 
 def _other_pictures(images: Images, source: Records, number: int) -> Others | None:
@@ -252,16 +252,18 @@ def _other_pictures(images: Images, source: Records, number: int) -> Others | No
     if images == "right":
         return None
     if images == "blank":
-        return lambda own: [blank_picture()] * len(own)
+        return lambda own: [
+            Video(blank_picture()) if isinstance(one, Video) else blank_picture() for one in own
+        ]
     return lru_cache(lambda own: _borrowed(own, source, number))
 
 
 def _shown(prompt: Prompt, others: Others | None) -> Prompt:
     if others is None:
         return prompt
-    shown = iter(others(tuple(part for part in _parts(prompt) if isinstance(part, Picture))))
+    shown = iter(others(tuple(part for part in _parts(prompt) if isinstance(part, Shown))))
     return tuple(
-        replace(m, parts=tuple(next(shown) if isinstance(p, Picture) else p for p in m.parts))
+        replace(m, parts=tuple(next(shown) if isinstance(p, Shown) else p for p in m.parts))
         for m in prompt
     )
 
@@ -280,19 +282,27 @@ def blank_picture() -> Picture:
     return Picture(data=buffer.getvalue())
 
 
-def _borrowed(own: tuple[Picture, ...], source: Records, number: int) -> list[Picture]:
-    """As many pictures as `own`, from records half the source away, none of them one of `own`."""
-    held = {picture.key for picture in own}
-    found: list[Picture] = []
+def _borrowed(own: tuple[Shown, ...], source: Records, number: int) -> list[Shown]:
+    """As many pictures and videos as `own`, from records half the source away, none of them one of `own`."""
+    held = {one.key for one in own}
+    found: dict[type[Shown], list[Shown]] = {Picture: [], Video: []}
     for step in range(len(source)):
-        if len(found) >= len(own):
-            return found[: len(own)]
+        if (borrowed := _like(own, found)) is not None:
+            return borrowed
         try:
             record = source[(number + len(source) // 2 + step) % len(source)]
-            pictures = (part for part in _parts(record[0].messages) if isinstance(part, Picture))
-            found += [picture for picture in pictures if picture.key not in held]
+            for part in _parts(record[0].messages):
+                if isinstance(part, Shown) and part.key not in held:
+                    found[type(part)].append(part)
         except UserError:
             continue  # a record that cannot be read is reported where it is asked itself
-    if len(found) >= len(own):
-        return found[: len(own)]
+    if (borrowed := _like(own, found)) is not None:
+        return borrowed
     raise UserError(f"{source.name} has no other pictures to show instead of a sample's own.")
+
+
+def _like(own: tuple[Shown, ...], found: dict[type[Shown], list[Shown]]) -> list[Shown] | None:
+    """One that was found for each of `own`, of its kind, in order; None while there are not enough."""
+    rest = {kind: iter(shown) for kind, shown in found.items()}
+    borrowed = [next(rest[type(one)], None) for one in own]
+    return [one for one in borrowed if one is not None] if None not in borrowed else None

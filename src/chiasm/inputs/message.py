@@ -79,6 +79,11 @@ class Video:
         return sha256(" ".join((kind, *(file.key for file in files))).encode()).hexdigest()
 
     @property
+    def cover(self) -> Picture:
+        """The one file that holds it, or its first frame."""
+        return self.source if isinstance(self.source, Picture) else self.source[0]
+
+    @property
     def path(self) -> str | None:
         """The path of the one file that holds it, where it has one."""
         return self.source.path if isinstance(self.source, Picture) else None
