@@ -14,7 +14,7 @@ from tests.evaluation.toys import Listed, asked, look, shade, task
 from chiasm.evaluation.report import lines, page, plain, records, table
 from chiasm.evaluation.runner import Result, run
 from chiasm.evaluation.task import Prompt, Task
-from chiasm.inputs.message import Message, Picture, Sample, Text
+from chiasm.inputs.message import Message, Picture, Sample, Text, Video
 
 
 def half_right(prompts: list[Prompt]) -> list[str]:
@@ -131,6 +131,20 @@ def test_what_was_refused_is_told(toy: Task) -> None:
     broken = Listed([*toy.source.records, None])
     told = plain([run(replace(toy, source=broken), half_right, quiet=True)])
     assert "1 samples could not be asked and are not counted, such as shades/3: record 3" in told
+
+
+def test_a_video_is_shown_by_its_file_or_its_first_frame() -> None:
+    file, frames = (
+        Video(Picture(data=shade(0))),
+        Video((Picture(data=shade(1)), Picture(data=shade(2)))),
+    )
+    reply = Message("assistant", (Text("x"),))
+    records = [(Sample((Message("user", (one, Text("?"))), reply)),) for one in (file, frames)]
+    toy = Task("videos", Listed(records))
+    found = Page(page([run(toy, lambda prompts: ["x"] * len(prompts), quiet=True)], toy))
+    sources = [attrs["src"] for tag, attrs in found.tags if tag == "img"]
+    shown = [base64.b64decode(source.partition(",")[2]) for source in sources]
+    assert shade(0) in shown and shade(1) in shown and shade(2) not in shown
 
 
 def test_a_picture_that_vanished_is_named_on_the_page(tmp_path) -> None:
