@@ -138,7 +138,7 @@ def save_trained(assembled: Assembled, run: Run, path: Path, facts: dict[str, An
     frozen = {
         part: getattr(run.model, part)
         for part in ("decoder", "encoder")
-        if not any(name.startswith(f"{part}.") for name in learned)
+        if part not in run.model.new and not any(name.startswith(f"{part}.") for name in learned)
     }
     with tempfile.TemporaryDirectory() as folder:
         assembled.processor.save(Path(folder))
