@@ -14,7 +14,6 @@ from chiasm.nn.masks import Groups, Look, causal_bias, pick
 from chiasm.nn.norms import RMSNorm
 from chiasm.nn.rope import Rope, rotate
 
-
 _SCORES = 24 << 20
 """Bytes of scores above which queries are taken some at a time (docs/lab.md)."""
 
