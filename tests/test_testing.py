@@ -20,6 +20,7 @@ from chiasm.testing import (
     toy_prefix,
     toy_rendered,
     toy_tokenizer,
+    toy_video,
     toy_vit,
 )
 from chiasm.training import NextToken
@@ -55,6 +56,15 @@ def test_pictures_differ_and_open() -> None:
     assert Image.open(io.BytesIO(pictures[0].read())).size == (IMAGE_SIZE, IMAGE_SIZE)
     assert toy_pixels(pictures[1]).shape == (1, 1, 3, IMAGE_SIZE, IMAGE_SIZE)
     assert torch.equal(toy_pixels(pictures[1]), toy_pixels(toy_picture(1)))
+
+
+def test_videos_differ_and_move() -> None:
+    videos = [toy_video(number, frames=4) for number in range(20)]
+    assert len({video.key for video in videos}) == 20
+    with Image.open(io.BytesIO(videos[3].source.read())) as image:
+        assert (image.n_frames, image.size) == (4, (IMAGE_SIZE, IMAGE_SIZE))
+    assert {len(toy_pixels(video)) for video in videos} == {1, 2, 3, 4, 5}
+    assert toy_pixels(videos[0]).shape[1:] == (1, 1, 3, IMAGE_SIZE, IMAGE_SIZE)
 
 
 def test_a_rendered_sample_keeps_the_rules_of_the_renderer() -> None:

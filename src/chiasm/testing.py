@@ -1,6 +1,6 @@
 """Toys for tests: models, words and pictures small enough to compute by hand, in milliseconds.
 
-    toy_picture(3) ─► Sample ─ toy_renderer ─► Rendered ─ pack(…, toy_pixels) ─► Batch
+    toy_picture(3), toy_video(3) ─► Sample ─ toy_renderer ─► Rendered ─ pack(…, toy_pixels) ─► Batch
     toy_crossed(crosses=2) ─► a model whose gates are open: what a test must see is never zero
 
     model = toy_crossed()
@@ -22,11 +22,12 @@ import tokenizers
 import torch
 from torch import Tensor, nn
 
-from chiasm.inputs.chat import Attend, Rendered, Renderer
+from chiasm.inputs.chat import Attend, Rendered, Renderer, Span
 from chiasm.inputs.chat_format import CHATML
-from chiasm.inputs.message import Message, Picture, Sample, Text
+from chiasm.inputs.message import Message, Picture, Sample, Shown, Text, Video
 from chiasm.inputs.tokenizer import Tokenizer
 from chiasm.models import (
+    AggregatorConfig,
     Crossed,
     CrossedConfig,
     Decoder,
@@ -37,6 +38,7 @@ from chiasm.models import (
     ViT,
     ViTConfig,
 )
+from chiasm.models.video import VideoConfig
 
 CONTROLS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 """Control tokens of the toy tokenizer; they stand behind its 256 bytes."""
@@ -67,6 +69,14 @@ def toy_crossed_config(**changes: Any) -> CrossedConfig:
     parts: dict[str, Any] = {"decoder": toy_decoder_config(), "encoder": toy_vit_config()}
     parts["projector"] = ProjectorConfig(taps=("block.1", "final"))
     return CrossedConfig(**({**parts, "crosses": 2, "extra_tokens": 3} | changes))
+
+
+def toy_video_config(**changes: Any) -> VideoConfig:
+    """Return eyes for videos, for `toy_crossed(video=…)`; `changes` are fields of its aggregator."""
+    sizes: dict[str, Any] = {"latents": 3, "depth": 1, "heads": 2, "head_width": 4, "hidden": 8}
+    return VideoConfig(
+        aggregator=AggregatorConfig(**({**sizes, "merge": 2, "frames": 2} | changes)), every=2
+    )
 
 
 def toy_prefix_config(**changes: Any) -> PrefixConfig:
@@ -137,67 +147,95 @@ def toy_tokenizer() -> Tokenizer:
 def toy_renderer(config: CrossedConfig | PrefixConfig, attend: Attend = "last") -> Renderer:
     """Return what renders ChatML conversations about pictures of one tile for a toy model."""
     return Renderer(
-        toy_tokenizer(), CHATML, config.image_token, lambda picture: config.places(), None, attend
+        toy_tokenizer(),
+        CHATML,
+        config.image_token,
+        lambda picture: config.places(),
+        None,
+        attend,
+        config.video_token,
     )
 
 
 def toy_picture(number: int, size: int = IMAGE_SIZE) -> Picture:
     """Return a PNG of one colour with a brighter square in it; another number, another picture."""
+    file = io.BytesIO()
+    _image(number, size).save(file, "PNG")
+    return Picture(data=file.getvalue())
+
+
+def toy_video(number: int, frames: int = 3) -> Video:
+    """Return an animated PNG whose frames are toy pictures; another number, other frames all of them."""
+    first, *rest = (_image(number * frames + frame, IMAGE_SIZE) for frame in range(frames))
+    file = io.BytesIO()
+    first.save(file, "PNG", save_all=True, append_images=rest, duration=100)
+    return Video(Picture(data=file.getvalue()))
+
+
+def _image(number: int, size: int) -> Any:
     from PIL import Image
 
     colour = tuple(37 * (number + 1) * step % 200 for step in (1, 3, 7))
     image = Image.new("RGB", (size, size), colour)
     side, left = size // 3, (number * 3) % (size // 2)
     image.paste(tuple(c + 55 for c in colour), (left, left, left + side, left + side))
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return Picture(data=file.getvalue())
+    return image
 
 
-def toy_pixels(picture: Picture) -> Tensor:
-    """Return normal noise [1, 1, 3, 12, 12] that is a function of the picture's bytes, without decoding."""
-    return _noise(picture, 1, 1)
+def toy_pixels(shown: Shown) -> Tensor:
+    """Return normal noise [1, 1, 3, 12, 12] that is a function of the picture's bytes, without decoding.
+
+    Of a video [F, 1, 1, 3, 12, 12], where its one to five frames are a function of its bytes too.
+    """
+    return _noise(shown, 1, 1)
 
 
-def toy_tiles(picture: Picture) -> Tensor:
+def toy_tiles(shown: Shown) -> Tensor:
     """As `toy_pixels`, but of one to four tiles, in a grid that is a function of the bytes too."""
-    return _noise(picture, *TOY_GRIDS[int(picture.key[:4], 16) % len(TOY_GRIDS)])
+    return _noise(shown, *TOY_GRIDS[int(shown.key[:4], 16) % len(TOY_GRIDS)])
 
 
-def _noise(picture: Picture, rows: int, columns: int) -> Tensor:
-    source = torch.Generator().manual_seed(int(picture.key[:12], 16))
-    return torch.randn(rows, columns, 3, IMAGE_SIZE, IMAGE_SIZE, generator=source)
+def _noise(shown: Shown, rows: int, columns: int) -> Tensor:
+    source = torch.Generator().manual_seed(int(shown.key[:12], 16))
+    frames = (1 + int(shown.key[-4:], 16) % 5,) if isinstance(shown, Video) else ()
+    return torch.randn(*frames, rows, columns, 3, IMAGE_SIZE, IMAGE_SIZE, generator=source)
 
 
-def toy_sample(
-    question: str, answer: str, pictures: Sequence[Picture] = (), key: str = ""
-) -> Sample:
-    """Return one question after its pictures, and one answer."""
-    asked = Message("user", (*pictures, Text(question)))
+def toy_sample(question: str, answer: str, shown: Sequence[Shown] = (), key: str = "") -> Sample:
+    """Return one question after its pictures and videos, and one answer."""
+    asked = Message("user", (*shown, Text(question)))
     return Sample((asked, Message("assistant", (Text(answer),))), key)
 
 
 def toy_rendered(
-    seed: int = 0, pictures: Sequence[Picture] = (), *, tokens: int = 12, places: int = 1
+    seed: int = 0,
+    pictures: Sequence[Picture] = (),
+    videos: Sequence[Video] = (),
+    *,
+    tokens: int = 12,
+    places: int = 1,
 ) -> Rendered:
-    """Return random ids with pictures at random places, and a random half of the rest learned.
+    """Return random ids with pictures and videos at random places, and a random half of the rest learned.
 
-    The picture token is `VOCAB`, as in the toy models. Neighbouring pictures happen, and so does text
-    before the first one.
+    The picture token is `VOCAB` and the video token the next one, as in the toy models. Neighbouring
+    pictures happen, and so does text before the first one.
     """
-    source = torch.Generator().manual_seed(seed)
-    before = sorted(torch.randint(tokens, (len(pictures),), generator=source).tolist())
+    source, other = (torch.Generator().manual_seed(seed + more) for more in (0, 1))
+    seeing = torch.randint(tokens, (len(pictures),), generator=source).tolist()
+    watching = torch.randint(tokens, (len(videos),), generator=other).tolist()
     ids: list[int] = []
-    seen: list[tuple[int, int]] = []
-    span, ended = (0, 0), -1
+    spans: dict[int, list[Span]] = {VOCAB: [], VOCAB + 1: []}
+    newest: dict[int, Span] = dict.fromkeys(spans, (0, 0))
     for place, token in enumerate(torch.randint(VOCAB, (tokens,), generator=source).tolist()):
-        for _ in range(before.count(place)):
-            span = (span[0] if ended == len(ids) else span[1], span[1] + 1)
-            ids += [VOCAB] * places
-            seen += [span] * places
-            ended = len(ids)
-        ids.append(token)
-        seen.append(span)
+        for new in (*[VOCAB] * seeing.count(place), *[VOCAB + 1] * watching.count(place), token):
+            if new in newest:
+                first, last = newest[new]
+                newest[new] = (first if ids[-1:] == [new] else last, last + 1)
+            count = places if new == VOCAB else 1
+            ids += [new] * count
+            for mark, span in newest.items():
+                spans[mark] += [span] * count
     half = (torch.rand(len(ids), generator=source) < 0.5).tolist()
     trained = [wanted and token < VOCAB for wanted, token in zip(half, ids, strict=True)]
-    return Rendered(ids, trained, tuple(pictures), seen)
+    seen, watched = spans.values()
+    return Rendered(ids, trained, tuple(pictures), seen, tuple(videos), watched)

@@ -12,7 +12,7 @@ from chiasm.base.errors import UserError
 from chiasm.data.parquet import GROUP_ROWS, parquet, write_parquet
 from chiasm.data.rows import BadSample
 from chiasm.inputs.media import MediaError
-from chiasm.inputs.message import Message, Picture, Sample, Text
+from chiasm.inputs.message import Message, Picture, Sample, Text, Video
 
 
 def png(shade: int) -> bytes:
@@ -42,6 +42,21 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
         assert same(found, samples[number])
         assert found.key == f"a/{number}"
     assert [same(found, wanted) for (found,), wanted in zip(source, samples, strict=True)]
+
+
+def test_videos_come_back_as_videos(tmp_path: Path) -> None:
+    """In their places between pictures; those given as frames are refused, and nothing is written."""
+    a, b = (Video(Picture(data=png(n), path=f"{n}.gif")) for n in (1, 2))
+    picture, text = Picture(data=png(3), path="3.png"), Text("which?")
+    asked = Message("user", (a, picture, b, text))
+    said = Sample((asked, Message("assistant", (Text("a"),))))
+    write_parquet(tmp_path / "a.parquet", [said, sample(1)])
+    source = parquet(tmp_path / "a.parquet")
+    assert same(source[0][0], said) and same(source[1][0], sample(1))
+    frames = Video((picture, picture))
+    with pytest.raises(UserError, match="list of frames cannot be written"):
+        write_parquet(tmp_path / "b.parquet", [Sample((Message("user", (frames,)),))])
+    assert not (tmp_path / "b.parquet").exists()
 
 
 def test_a_picture_on_disk_is_written_with_its_bytes(tmp_path: Path) -> None:
@@ -75,6 +90,7 @@ def test_others_read_it_as_it_is(tmp_path: Path) -> None:
                 {"bytes": png(1), "path": "1-0.png"},
                 {"bytes": png(2), "path": "1-1.png"},
             ],
+            "videos": [],
         }
     ]
 

@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 from chiasm.base.errors import UserError
+from chiasm.data.rows import from_fields
 from chiasm.data.sources import BadSample, easy_vqa, folder
 from chiasm.evaluation.task import question_of, text_of, truth_of
 from chiasm.inputs.media import MediaError
-from chiasm.inputs.message import Picture, Record
+from chiasm.inputs.message import Picture, Record, Video
 
 
 def png(shade: int) -> bytes:
@@ -134,6 +135,47 @@ def test_a_list_of_messages_puts_pictures_where_their_parts_stand(tmp_path: Path
     ]
     assert names == ["1.png", "and", "2.png", "alike? Ж 🦊"]
     assert [message.role for message in sample.messages] == ["system", "user", "assistant"]
+
+
+def test_videos_stand_where_their_parts_stand(tmp_path: Path) -> None:
+    """A video is one file, or a list of its frames; lines about the same ones share a record."""
+    content = [
+        {"type": "video"},
+        {"type": "image"},
+        {"type": "video"},
+        {"type": "text", "text": "?"},
+    ]
+    messages = [{"role": "user", "content": content}, {"role": "assistant", "content": "no"}]
+    row = {"messages": messages, "images": ["1.png"], "videos": ["a.gif", ["b0.png", "b1.png"]]}
+    write(tmp_path / "x.jsonl", "\n".join([json.dumps(row)] * 2))
+    (record,) = folder(tmp_path)
+    assert len(record) == 2
+    a, one, b, _ = record[0].messages[0].parts
+    file = {
+        name: Picture(path=str(tmp_path / name)) for name in ("1.png", "a.gif", "b0.png", "b1.png")
+    }
+    assert (a, one) == (Video(file["a.gif"]), file["1.png"])
+    assert b == Video((file["b0.png"], file["b1.png"]))
+
+
+@pytest.mark.parametrize(
+    ("part", "videos", "reason", "says"),
+    [
+        ({"type": "video"}, [], "video_count", '1 parts of type "video", but the row has 0 videos'),
+        ({"type": "text", "text": "?"}, ["a.gif"], "video_count", "0 parts"),
+        ({"type": "video"}, "a.gif", "bad_row", '"videos" must be a list'),
+        ({"type": "video"}, [[]], "bad_video", "list of its frames"),
+        ({"type": "video"}, [3], "bad_image", "path of a file"),
+        ({"type": "video", "video": "a.gif"}, ["a.gif"], "bad_messages", "alone; videos holds"),
+    ],
+)
+def test_a_row_of_videos_that_cannot_be_used_says_why(
+    tmp_path: Path, part: dict, videos: object, reason: str, says: str
+) -> None:
+    messages = [{"role": "user", "content": [part]}, {"role": "assistant", "content": "no"}]
+    with pytest.raises(BadSample, match=says) as caught:
+        from_fields({"messages": messages, "videos": videos}, tmp_path, "k", "x.jsonl, line 1")
+    assert caught.value.reason == reason
 
 
 def test_text_only_samples_share_no_record(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The engine as an answerer: same answers as one by one, equal prompts and pictures used once."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from chiasm.inference.sampling import Sampling
 from chiasm.inputs.batch import Batch, pad
 from chiasm.inputs.chat import Attend, Rendered
 from chiasm.inputs.media import MediaError
-from chiasm.inputs.message import Message, Picture, Text
+from chiasm.inputs.message import Message, Picture, Text, Video
 from chiasm.nn import Cache
 from chiasm.testing import (
     toy_crossed,
@@ -26,9 +27,15 @@ from chiasm.testing import (
     toy_renderer,
     toy_sample,
     toy_tokenizer,
+    toy_video,
+    toy_video_config,
 )
 
-KINDS = {"crossed": toy_crossed, "prefix": toy_prefix}
+KINDS = {
+    "crossed": toy_crossed,
+    "video": partial(toy_crossed, video=toy_video_config()),
+    "prefix": toy_prefix,
+}
 
 
 class Toy:
@@ -44,7 +51,7 @@ class Toy:
     def prompt(self, messages: Prompt) -> Rendered:
         return self.renderer.prompt(messages)
 
-    def pixels_of(self, picture: Picture) -> Tensor:
+    def pixels_of(self, picture: Picture | Video) -> Tensor:
         self.asked.append(picture.key)
         if picture.key in self.broken:
             raise MediaError("broken", "the picture")
@@ -104,9 +111,12 @@ def test_what_questions_have_in_common_is_read_once(kind: str) -> None:
     assert len(toy.asked) == len(set(toy.asked)) == 2
 
 
-def mixed() -> list[list[Message]]:
-    """Conversations with 0 to 3 pictures, in several turns, some of which begin alike."""
-    one, two = toy_picture(1), toy_picture(2)
+def mixed(watched: bool = False) -> list[list[Message]]:
+    """Conversations with 0 to 3 pictures, in several turns, some of which begin alike.
+
+    watched  one of the pictures is a video
+    """
+    one, two = toy_picture(1), toy_video(2) if watched else toy_picture(2)
     past = [
         Message("user", (Text("look "), one, Text(" here"))),
         Message("assistant", (Text("yes"),)),
@@ -129,6 +139,8 @@ def mixed() -> list[list[Message]]:
         ("crossed", "last"),
         ("crossed", "only_last"),
         ("crossed", "all_previous"),
+        ("video", "last"),
+        ("video", "all_previous"),
         ("prefix", "last"),
     ],
 )
@@ -138,13 +150,13 @@ def test_reading_once_is_reading_whole(kind: str, attend: Attend, text_only: boo
     engine, _ = speaker(kind)
     toy = Toy(engine.model, attend=attend)
     engine.model.double()
-    prompts = [toy.prompt(messages) for messages in mixed()]
+    prompts = [toy.prompt(messages) for messages in mixed(watched=kind == "video")]
     prompts += [toy.prompt([Message("user", (Text("no picture"),))])] * text_only
 
     def pixels(picture: Picture) -> Tensor:
         return toy.pixels_of(picture).double()
 
-    cache, logits = read_once(engine, prompts, toy.renderer.image_token, pixels, 4)
+    cache, logits = read_once(engine, prompts, toy.renderer.marks, pixels, 4)
     assert len(engine.passes) == (1 if text_only else 2)
     next_ = torch.arange(len(prompts))[:, None] + 65
     with torch.inference_mode():

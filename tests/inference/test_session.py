@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.inference.toys import SEEING, engine_of, model_of
+from tests.inference.toys import SEEING, engine_of, model_of, shown_as
 from torch import Tensor
 
 from chiasm.base.errors import UserError
@@ -17,8 +18,16 @@ from chiasm.inference.session import Session, agreement, behind
 from chiasm.inputs.batch import pad
 from chiasm.inputs.chat import Attend, Rendered, Renderer
 from chiasm.inputs.chat_format import CHATML
-from chiasm.inputs.message import Message, Picture, Text
-from chiasm.testing import VOCAB, toy_picture, toy_pixels, toy_renderer, toy_tiles, toy_tokenizer
+from chiasm.inputs.message import Message, Picture, Text, Video
+from chiasm.testing import (
+    VOCAB,
+    toy_picture,
+    toy_pixels,
+    toy_renderer,
+    toy_tiles,
+    toy_tokenizer,
+    toy_video,
+)
 
 GREEDY = Sampling(max_tokens=6)
 
@@ -36,8 +45,9 @@ def session_of(model: Any, context: int = 2000, attend: Attend = "last") -> Sess
     return Session(engine_of(model, context, ends), renderer, toy_pixels)
 
 
-def user(text: str, *pictures: int) -> Message:
-    return Message("user", (*map(toy_picture, pictures), Text(text)))
+def user(text: str, *shown: int | Picture | Video) -> Message:
+    parts = (toy_picture(one) if isinstance(one, int) else one for one in shown)
+    return Message("user", (*parts, Text(text)))
 
 
 class Reading:
@@ -54,7 +64,7 @@ class Reading:
 
 
 turns = st.lists(
-    st.tuples(st.text("ab ", min_size=1, max_size=4), st.lists(st.integers(0, 2), max_size=2)),
+    st.tuples(st.text("ab ", min_size=1, max_size=4), st.lists(st.integers(0, 3), max_size=2)),
     min_size=2,
     max_size=4,
 )
@@ -62,7 +72,12 @@ turns = st.lists(
 
 @pytest.mark.parametrize(
     ("kind", "attend"),
-    [*(("crossed", rule) for rule in RULES), ("prefix", "all_previous"), ("decoder", "last")],
+    [
+        *(("crossed", rule) for rule in RULES),
+        *(("video", rule) for rule in RULES),
+        ("prefix", "all_previous"),
+        ("decoder", "last"),
+    ],
 )
 @given(turns=turns)
 @settings(max_examples=12)
@@ -72,8 +87,9 @@ def test_every_turn_is_the_whole_conversation_read_anew(
     model = model_of(kind)
     session = session_of(model, attend=attend)
     reading = Reading(model)
-    for text, pictures in turns:
-        asked = user(text, *(pictures if kind in SEEING else ()))
+    for text, numbers in turns:
+        shown = (shown_as(model, number) for number in (numbers if kind in SEEING else ()))
+        asked = user(text, *shown)
         prompt = session.renderer.prompt([*session.history, asked])
         anew = session.engine.generate([prompt], toy_pixels, GREEDY)[0].text
         batch = pad([prompt], toy_pixels)
@@ -224,20 +240,31 @@ def test_who_sees_pictures_read_before_and_a_new_one_counts_backwards() -> None:
 @pytest.mark.parametrize("attend", RULES)
 @torch.no_grad()
 def test_a_conversation_cut_anywhere_is_the_whole(attend: Attend) -> None:
-    """At every token, also within a run of pictures of several tiles; generated tokens see what the
-    newest token saw."""
-    model = model_of("crossed")
+    """At every token, also within a run of pictures of several tiles, or of videos; generated tokens see
+    what the newest token saw."""
+    model = model_of("video")
     a, b, c = map(toy_picture, range(3))
+    v, w, x = map(toy_video, range(3))
     said = Message("assistant", (Text("w"),))
-    turns = [Message("user", (Text("x"), a, b, Text("yz"))), said, Message("user", (c, Text("?")))]
+    asked = Message("user", (Text("x"), a, b, Text("y"), v, w, Text("z")))
+    turns = [asked, said, Message("user", (x, c, Text("?")))]
     prompt = toy_renderer(model.config, attend).prompt(turns)
     answer = [65, 66]
-    longer = rendered(prompt.ids + answer, prompt.seen + prompt.seen[-1:] * len(answer), 0, 1, 2)
+    longer = replace(
+        prompt,
+        ids=prompt.ids + answer,
+        trained=prompt.trained + [False] * len(answer),
+        seen=prompt.seen + prompt.seen[-1:] * len(answer),
+        watched=prompt.watched + prompt.watched[-1:] * len(answer),
+    )
     whole = pad([longer], toy_tiles)
     expected = model(whole.tokens, vision=whole.vision)
     for cut in range(1, len(prompt.ids)):
         cache = model.cache(1, len(longer.ids))
-        begun = rendered(prompt.ids[:cut], prompt.seen[:cut], *range(prompt.seen[cut - 1][1]))
+        (_, pictures), (_, clips) = prompt.sees(cut - 1)
+        begun = replace(
+            prompt.until(cut), pictures=prompt.pictures[:pictures], clips=prompt.clips[:clips]
+        )
         got = []
         for part in (begun, behind(prompt, cut)):
             batch = pad([part], toy_tiles)
@@ -248,6 +275,40 @@ def test_a_conversation_cut_anywhere_is_the_whole(attend: Attend) -> None:
             cache.advance(1)
         # Measured: 2.7e-15.
         torch.testing.assert_close(torch.cat(got, 1), expected, atol=1e-12, rtol=0)
+
+
+def test_pictures_and_videos_of_earlier_turns_go_on_being_seen() -> None:
+    """A picture, then a video, then words: what is said last depends on both, read once each."""
+
+    def after(first: Picture, second: Video) -> Tensor:
+        model = model_of("video")
+        session, reading = session_of(model), Reading(model)
+        encoded: list[int] = []
+        model.encoder.register_forward_hook(lambda _, args, out: encoded.append(len(args[0])))
+        for message in (user("one", first), user("two", second), user("three")):
+            "".join(session.ask(message, Sampling(max_tokens=2)))
+            session.history[-1] = Message("assistant", (Text("x"),))
+        assert sum(encoded) == 1 + len(toy_pixels(second))
+        return reading.features[0, -1]
+
+    said = after(toy_picture(0), toy_video(0))
+    for other in ((toy_picture(1), toy_video(0)), (toy_picture(0), toy_video(1))):
+        assert float((after(*other) - said).abs().max()) > 1e-3
+
+
+def test_a_video_that_is_exchanged_is_read_anew() -> None:
+    model = model_of("video")
+    renderer = toy_renderer(model.config)
+    shown = (toy_video(0), toy_picture(0))
+    old, other = (
+        renderer.prompt([user("one", *parts), Message("assistant", (Text("x"),)), user("two")])
+        for parts in (shown, (toy_video(1), shown[1]))
+    )
+    at = old.ids.index(VOCAB + 1)
+    assert agreement(old, other) == at
+    left = behind(old, at + 1)  # the video is known, the picture behind it is new
+    assert left.clips == () and left.pictures == old.pictures
+    assert set(left.watched) == {(0, 0)} and set(left.seen) == {(0, 1)}
 
 
 def test_the_rules_reach_the_model() -> None:

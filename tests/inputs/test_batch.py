@@ -23,6 +23,8 @@ from chiasm.testing import (
     toy_renderer,
     toy_sample,
     toy_tiles,
+    toy_video,
+    toy_video_config,
 )
 
 
@@ -38,24 +40,41 @@ def pictures_seen(batch: Batch, row: int, token: int) -> list[Tensor]:
     if batch.vision is None:
         return []
     first, last = batch.vision.spans[row, token].tolist()
+    if batch.vision.grids is None:
+        assert first == last
+        return []
     counts = batch.vision.grids.prod(1).tolist()
     tiles = zip(batch.vision.pixels.split(counts), batch.vision.grids.tolist(), strict=True)
     return [held.unflatten(0, grid) for held, grid in tiles][first:last]
 
 
+def clips_seen(batch: Batch, row: int, token: int) -> list[Tensor]:
+    if batch.vision is None or batch.vision.clips is None:
+        return []
+    clips = batch.vision.clips
+    tiles = iter(clips.pixels.split(clips.grids.prod(1).tolist()))
+    held = [
+        torch.stack([next(tiles).unflatten(0, grid) for grid in grids.tolist()])
+        for grids in clips.grids.split(clips.frames.tolist())
+    ]
+    first, last = clips.spans[row, token].tolist()
+    return held[first:last]
+
+
 @st.composite
 def lots(draw: st.DrawFn) -> list[Rendered]:
-    """Up to five samples with 0 to 4 of five pictures each; some hold the same ones."""
+    """Up to five samples with 0 to 4 of five pictures and 0 to 2 of three videos; some show the same."""
     samples: list[Rendered] = []
     for i in range(draw(st.integers(1, 5))):
         if samples and draw(st.booleans()):
             pictures = draw(st.sampled_from(samples)).pictures
+            videos = draw(st.sampled_from(samples)).clips
         else:
             numbers = draw(st.lists(st.integers(0, 4), max_size=4))
             pictures = tuple(toy_picture(n) for n in numbers)
-        samples.append(
-            toy_rendered(draw(st.integers(0, 99)), pictures, tokens=draw(st.integers(1, 6)) + i)
-        )
+            videos = tuple(toy_video(n) for n in draw(st.lists(st.integers(0, 2), max_size=2)))
+        tokens = draw(st.integers(1, 6)) + i
+        samples.append(toy_rendered(draw(st.integers(0, 99)), pictures, videos, tokens=tokens))
     return samples
 
 
@@ -81,6 +100,10 @@ def test_each_token_keeps_its_sample_place_target_and_pictures(
             expected = [toy_tiles(picture) for picture in sample.pictures[first:behind]]
             got = pictures_seen(batch, row, tokens.start + t)
             assert len(got) == len(expected) and all(map(torch.equal, got, expected))
+            first, behind = sample.watched[t]
+            expected = [toy_tiles(clip) for clip in sample.clips[first:behind]]
+            got = clips_seen(batch, row, tokens.start + t)
+            assert len(got) == len(expected) and all(map(torch.equal, got, expected))
 
 
 @given(lots(), st.sampled_from([pack, pad]))
@@ -88,7 +111,10 @@ def test_samples_that_hold_the_same_pictures_share_them(
     samples: list[Rendered], lay: object
 ) -> None:
     kinds = {tuple(picture.key for picture in sample.pictures) for sample in samples}
-    assert lay(samples, toy_tiles).pictures == sum(map(len, kinds))
+    batch = lay(samples, toy_tiles)
+    assert batch.pictures == sum(map(len, kinds))
+    clips = {tuple(clip.key for clip in sample.clips) for sample in samples}
+    assert (len(batch.vision.clips.frames) if any(clips) else 0) == sum(map(len, clips))
 
 
 def test_the_encoder_runs_once_for_a_picture_that_many_questions_share() -> None:
@@ -108,7 +134,7 @@ def test_the_encoder_runs_once_for_a_picture_that_many_questions_share() -> None
 def test_the_order_of_samples_does_not_matter_to_any_of_them(
     samples: list[Rendered], random: object
 ) -> None:
-    model = toy_crossed().double()
+    model = toy_crossed(video=toy_video_config()).double()
     numbers = list(range(len(samples)))
     random.shuffle(numbers)
 
@@ -128,6 +154,20 @@ def test_no_picture_is_no_vision() -> None:
     assert batch.vision is None and batch.pictures == 0 and batch.inputs()["vision"] is None
 
 
+@pytest.mark.parametrize("lay", [pack, pad])
+def test_videos_without_pictures_are_vision_without_pixels(lay: object) -> None:
+    samples = [toy_rendered(1, (), [toy_video(0)]), toy_rendered(2)]
+    batch = lay(samples, toy_pixels)
+    vision = batch.vision
+    assert vision.pixels is None and vision.grids is None and batch.pictures == 0
+    assert vision.spans.shape == (*batch.tokens.shape, 2) and not vision.spans.any()
+    frames = len(toy_pixels(toy_video(0)))
+    assert vision.clips.frames.tolist() == [frames] and vision.clips.grids.shape == (frames, 2)
+    with torch.no_grad():
+        features = toy_crossed(video=toy_video_config())(**batch.inputs())
+    assert features.shape[:2] == batch.tokens.shape and bool(features.isfinite().all())
+
+
 def test_padding_stands_behind_and_goes_on_seeing_what_its_row_saw() -> None:
     samples = [toy_rendered(1, [toy_picture(0)], tokens=3), toy_rendered(2, tokens=9)]
     batch = pad(samples, toy_pixels)
@@ -140,6 +180,11 @@ def test_padding_stands_behind_and_goes_on_seeing_what_its_row_saw() -> None:
 def test_a_batch_moves_whole() -> None:
     batch = pad([toy_rendered(1, [toy_picture(0)]), toy_rendered(2)], toy_pixels)
     there = batch.to(torch.device("meta"))
+    clips = (
+        pad([toy_rendered(1, (), [toy_video(0)])], toy_pixels).to(torch.device("meta")).vision.clips
+    )
+    assert clips.spans.is_meta and clips.pixels.is_meta
+    assert not clips.frames.is_meta and not clips.grids.is_meta  # counts stay on the processor
     for name in ("tokens", "positions", "targets", "lengths"):
         assert getattr(there, name).is_meta
     assert there.vision.spans.is_meta and there.vision.pixels.is_meta

@@ -20,12 +20,12 @@ from tests.inputs.toys import (
 
 from chiasm.base.errors import UserError
 from chiasm.checkpoint.bpe import build, byte_letters
-from chiasm.inputs import Message, Picture, Rendered, Renderer, Sample, Text
+from chiasm.inputs import Message, Picture, Rendered, Renderer, Sample, Text, Video
 from chiasm.inputs.chat import Attend
 from chiasm.inputs.chat_format import LLAMA3, DefaultSystem, recognise
 from chiasm.inputs.tokenizer import Tokenizer
 
-IMAGE = 900
+IMAGE, VIDEO = 900, 901
 TEMPLATES = {
     "chatml": (CHATML_CONTROLS, CHATML_TEMPLATE),
     "chatml with system": (CHATML_CONTROLS, CHATML_WITH_SYSTEM),
@@ -56,16 +56,26 @@ def renderer(
     controls, template = TEMPLATES[name]
     chat = recognise(template, {"bos_token": controls[0]})
     return Renderer(
-        toy_tokenizer(controls), chat, IMAGE, lambda picture: places, default_system, attend
+        toy_tokenizer(controls),
+        chat,
+        IMAGE,
+        lambda picture: places,
+        default_system,
+        attend,
+        VIDEO,
     )
 
 
-def say(role: str, *parts: str | Picture) -> Message:
+def say(role: str, *parts: str | Picture | Video) -> Message:
     return Message(role, tuple(Text(part) if isinstance(part, str) else part for part in parts))
 
 
 def picture(number: int) -> Picture:
     return Picture(data=bytes([number]))
+
+
+def video(number: int) -> Video:
+    return Video(Picture(data=bytes([100 + number])))
 
 
 def conversation(system: str | None, turns: list[tuple[str, str]]) -> list[Message]:
@@ -172,6 +182,7 @@ def test_default_system_message() -> None:
     assert text(None, name="llama3 dated") == "user\n\nHiassistant\n\n"
     seen = text("template", [say("user", picture(0), "Hi")], name="llama3 dated")
     assert seen == "user\n\nHiassistant\n\n"
+    assert text("template", [say("user", video(0), "Hi")], name="llama3 dated") == seen
 
 
 def test_pictures_stand_where_their_parts_are_and_nothing_around_them() -> None:
@@ -262,6 +273,49 @@ def test_each_picture_takes_the_places_that_it_asks_for() -> None:
     x, hash_ = (chat.tokenizer.encode(letter) for letter in "x#")
     assert rendered.ids[start : start + 9] == [*[IMAGE] * 3, *x, IMAGE, *hash_, *[IMAGE] * 3]
     assert rendered.seen[start : start + 9] == [(0, 1)] * 4 + [(1, 2)] * 2 + [(2, 3)] * 3
+
+
+def both(*parts: str | Picture | Video, attend: Attend = "last") -> list[tuple[int, ...]]:
+    """The spans over pictures and over videos of each part's one token, end to end."""
+    rendered = renderer("chatml", attend=attend).prompt([say("user", *parts)])
+    start = next(t for t, id in enumerate(rendered.ids) if id in (IMAGE, VIDEO))
+    pairs = zip(rendered.seen, rendered.watched, strict=True)
+    return [(*seen, *watched) for seen, watched in pairs][start : start + len(parts)]
+
+
+def test_pictures_and_videos_are_seen_apart() -> None:
+    """A video takes one token, and does not end what is seen of pictures; nor the other way round."""
+    a, b, v, w = picture(0), picture(1), video(0), video(1)
+    assert both(a, "x", v, "x") == [(0, 1, 0, 0)] * 2 + [(0, 1, 0, 1)] * 2
+    assert both(v, "x", a, "x") == [(0, 0, 0, 1)] * 2 + [(0, 1, 0, 1)] * 2
+    assert both(v, w, "x") == [(0, 0, 0, 1), (0, 0, 0, 2), (0, 0, 0, 2)]
+    assert both(v, "x", w) == [(0, 0, 0, 1), (0, 0, 0, 1), (0, 0, 1, 2)]
+    # A video is a token between two pictures: they do not follow each other.
+    assert both(a, v, b, "x") == [(0, 1, 0, 0), (0, 1, 0, 1), (1, 2, 0, 1), (1, 2, 0, 1)]
+    assert both(v, w, "x", attend="only_last") == [(0, 0, 0, 1), (0, 0, 1, 2), (0, 0, 1, 2)]
+    seen = [(0, 0, 0, 1), (0, 1, 0, 1), (0, 1, 0, 2), (0, 1, 0, 2)]
+    assert both(v, a, w, "x", attend="all_previous") == seen
+    chat = renderer("chatml", 3)
+    laid = chat.prompt([say("user", v, a, "x")])
+    at = laid.ids.index(VIDEO)
+    assert laid.ids[at : at + 4] == [VIDEO, IMAGE, IMAGE, IMAGE]
+    assert (laid.pictures, laid.clips) == ((a,), (v,)) and laid.keys == (a.key, v.key)
+    assert chat.marks == {IMAGE, VIDEO} and not any(laid.trained)
+
+
+def test_a_conversation_without_videos_says_nothing_of_them() -> None:
+    rendered = renderer("chatml").prompt([say("user", picture(0), "x")])
+    assert rendered.clips == () and rendered.watched == []
+    assert rendered.sees(99) == ((0, 1), (0, 0))
+
+
+def test_a_model_without_eyes_for_videos_refuses_them_in_one_sentence() -> None:
+    chat = Renderer(toy_tokenizer(CHATML_CONTROLS), renderer("chatml").format, IMAGE, lambda p: 1)
+    with pytest.raises(
+        UserError, match=r"^clip\.gif cannot be shown: this model has no eyes for vid"
+    ):
+        chat.prompt([say("user", Video(Picture(path="a/clip.gif")))])
+    assert chat.marks == {IMAGE}
 
 
 @pytest.mark.parametrize(

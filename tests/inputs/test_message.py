@@ -22,6 +22,7 @@ from chiasm.inputs import (
     Sample,
     Text,
     Transform,
+    Video,
     parse_messages,
 )
 
@@ -134,6 +135,39 @@ def test_a_damaged_pil_image_is_refused(tmp_path: Path) -> None:
     assert caught.value.reason == "broken"
 
 
+def test_a_video_may_be_given_in_many_ways(tmp_path: Path) -> None:
+    file = tmp_path / "a.gif"
+    file.write_bytes(PNG)
+    url = "data:image/gif;base64," + base64.b64encode(PNG).decode()
+    ways = [
+        {"type": "video", "video": str(file)},
+        {"type": "video", "video": file},
+        {"type": "video", "path": str(file)},
+        {"type": "video", "video": PNG},
+        {"type": "video", "url": url},
+        {"type": "video_url", "video_url": {"url": url}},
+        {"type": "video_url", "video_url": url},
+    ]
+    (frames,) = parse_messages(
+        user({"type": "video", "video": [str(file), PNG, Image.fromarray(mosaic())]})
+    )[0].parts
+    assert isinstance(frames, Video) and isinstance(frames.source, tuple)
+    assert len(frames.source) == 3 and [f.read() for f in frames.source[:2]] == [PNG, PNG]
+    keys = {frames.key, Picture(data=PNG).key}
+    for way in ways:
+        ((video,),) = (message.parts for message in parse_messages(user(way)))
+        assert isinstance(video, Video) and isinstance(video.source, Picture)
+        assert video.source.read() == PNG
+        assert video.name == ("a.gif" if video.path else "The video")
+        keys.add(video.key)
+    # A file is not the same shown as a picture, as a video, or as one of a video's frames.
+    assert len(keys) == 3
+    swapped = Video((frames.source[2], *frames.source[:2]))
+    assert swapped.key not in keys  # the order of frames is part of what is shown
+    with pytest.raises(ValueError, match="at least one frame"):
+        Video(())
+
+
 IMAGE = {"type": "image", "image": "a.png"}
 
 
@@ -164,6 +198,15 @@ IMAGE = {"type": "image", "image": "a.png"}
         (user({"type": "image", "image": "HTTPS://a.example/b.png"}), "fetches no picture"),
         (user({"type": "image", "image": "file:///b.png"}), "fetches no picture"),
         (user({"type": "image_url", "image_url": {"url": "https://a/b"}}), "fetches no picture"),
+        (user({"type": "video"}), "exactly one of video, path and url"),
+        (user({"type": "video", "image": "a.gif"}), "unknown field 'image'"),
+        (user({"type": "video", "video": []}), "not an empty list"),
+        (user({"type": "video", "video": 3}), "or a list of its frames, not int"),
+        (user({"type": "video", "video": Image.new("RGB", (2, 2))}), "must be the path, bytes"),
+        (user({"type": "video", "video": ["a.png", 3]}), "frame 1: a picture must be .* not int"),
+        (user({"type": "video", "video": "http://a.example/b.gif"}), "fetches no picture"),
+        (user({"type": "vido", "video": "a.gif"}), 'Did you mean "video"'),
+        (user({"type": ["video"], "video": "a.gif"}), "must be one of"),
         (user({"type": "image", "image": "data:image/png,abc"}), "must look like data:"),
         (user({"type": "image", "image": "data:image/png;base64"}), "must look like data:"),
         (user({"type": "image", "image": "data:image/png;base64,a$b="}), "valid base64"),

@@ -15,7 +15,7 @@ from PIL import Image
 from tests.inputs.toys import saved
 
 from chiasm.base.errors import UserError
-from chiasm.inputs import FrameRule, ImageDecoder, Limits, MediaError, Picture, TileTransform
+from chiasm.inputs import FrameRule, ImageDecoder, Limits, MediaError, Picture, TileTransform, Video
 from chiasm.inputs import read_clip as read
 
 LEVELS = tuple(range(0, 250, 25))
@@ -124,7 +124,7 @@ def test_a_picture_file_of_several_is_no_video(decoder: ImageDecoder) -> None:
 
 def test_frames_become_tiles_like_pictures(decoder: ImageDecoder) -> None:
     transform = TileTransform(size=16)
-    clip = read(decoder, transform, Picture(data=animation("WEBP")), FrameRule(most=5))
+    clip = read(decoder, transform, Video(Picture(data=animation("WEBP"))), FrameRule(most=5))
     assert clip.shape == (5, *transform.grid(30, 20), 3, 16, 16) and clip.dtype == torch.float32
     for frame, number in zip(clip, (1, 3, 5, 7, 9), strict=True):
         picture = np.full((20, 30, 3), LEVELS[number], np.uint8)
@@ -133,14 +133,14 @@ def test_frames_become_tiles_like_pictures(decoder: ImageDecoder) -> None:
 
 def test_frames_may_come_as_pictures(decoder: ImageDecoder) -> None:
     transform, rule = TileTransform(size=16), FrameRule(by="stride", stride=4)
-    pictures = [
+    pictures = tuple(
         Picture(data=saved(Image.new("RGB", (30, 20), (level,) * 3), "PNG")) for level in LEVELS
-    ]
-    whole = read(decoder, transform, Picture(data=animation("PNG")), rule)
-    assert torch.equal(read(decoder, transform, pictures, rule), whole)
+    )
+    whole = read(decoder, transform, Video(Picture(data=animation("PNG"))), rule)
+    assert torch.equal(read(decoder, transform, Video(pictures), rule), whole)
     other = Picture(data=saved(Image.new("RGB", (20, 30)), "PNG"))
     with pytest.raises(UserError, match=r"different sizes \(20 x 30, 30 x 20\)"):
-        read(decoder, transform, [pictures[0], other], FrameRule())
+        read(decoder, transform, Video((pictures[0], other)), FrameRule())
 
 
 # ── limits ───────────────────────────────────────────────────────────────────────────────────────
@@ -158,6 +158,13 @@ def test_too_many_frames_and_too_many_pixels_are_refused() -> None:
         with pytest.raises(MediaError) as caught:
             strict.frames(data, range(5), "a.gif")
         assert caught.value.reason == "too_many_pixels" and "5 frames" in str(caught.value)
+
+
+def test_a_film_is_refused_by_a_sentence_that_says_what_is_read(decoder: ImageDecoder) -> None:
+    film = Video(Picture(data=b"\0\0\0\x20ftypisom" + bytes(99)))
+    with pytest.raises(MediaError, match="The video is not a video that Chiasm reads") as caught:
+        read(decoder, TileTransform(size=16), film, FrameRule())
+    assert caught.value.reason == "not_a_video"
 
 
 def test_a_damaged_animation_is_a_reason(decoder: ImageDecoder) -> None:

@@ -22,6 +22,7 @@ from chiasm.testing import (
     toy_picture,
     toy_pixels,
     toy_rendered,
+    toy_video_config,
 )
 
 
@@ -339,6 +340,13 @@ def test_a_count_of_crosses_that_does_not_fit_is_refused_when_it_is_written() ->
         toy_crossed_config(decoder=toy_decoder_config(depth=7), crosses=5)
     with pytest.raises(ValueError, match="crosses"):
         toy_crossed_config(crosses=0)
+
+
+def test_the_video_token_stands_behind_the_image_token() -> None:
+    assert toy_crossed_config().video_token is None
+    assert toy_crossed_config(video=toy_video_config(), extra_tokens=2).video_token == VOCAB + 1
+    with pytest.raises(ValueError, match="videos need extra_tokens of 2 or more"):
+        toy_crossed_config(video=toy_video_config(), extra_tokens=1)
 
 
 def test_the_image_token_stands_behind_the_vocabulary() -> None:

@@ -20,6 +20,7 @@ from chiasm.testing import (
     toy_prefix,
     toy_prefix_config,
     toy_rendered,
+    toy_video,
     toy_vit_config,
 )
 
@@ -196,3 +197,9 @@ def test_every_part_learns_from_a_picture() -> None:
 def test_the_places_follow_the_resolution() -> None:
     config = toy_prefix_config()
     assert (config.places(), config.places(20), config.image_token) == (9, 25, VOCAB)
+
+
+def test_videos_are_refused_and_not_left_out() -> None:
+    assert toy_prefix_config().video_token is None
+    with pytest.raises(ValueError, match="no eyes for videos"):
+        toy_prefix()(**pack([toy_rendered(0, (), [toy_video(0)])], toy_pixels).inputs())

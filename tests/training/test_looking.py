@@ -11,7 +11,16 @@ from torch import Tensor, nn
 
 from chiasm.base.vision import Vision
 from chiasm.inputs.batch import pack
-from chiasm.testing import toy_crossed, toy_picture, toy_prefix, toy_rendered, toy_tiles
+from chiasm.testing import (
+    toy_crossed,
+    toy_picture,
+    toy_pixels,
+    toy_prefix,
+    toy_rendered,
+    toy_tiles,
+    toy_video,
+    toy_video_config,
+)
 from chiasm.training import Looking, NextToken
 from chiasm.training.looking import blank, shuffled
 
@@ -97,6 +106,27 @@ def test_a_blank_picture_is_the_mean_colour() -> None:
     batch = lay(toy_crossed(), samples_of([1, 2]))
     assert batch.vision is not None and not blank(batch).vision.pixels.any()
     assert blank(batch).vision.pixels.shape == batch.vision.pixels.shape
+
+
+def test_videos_are_changed_like_pictures() -> None:
+    videos = [toy_video(number) for number in range(6)]
+    samples = [toy_rendered(i, [toy_picture(i)], [video]) for i, video in enumerate(videos)]
+    samples.append(toy_rendered(9, (), videos[:2]))  # copies of two of them
+    batch = pack(samples, toy_pixels)
+    clips = batch.vision.clips
+    assert len(set(clips.frames.tolist())) > 1  # videos of unequal length stand for one another
+    wrong = shuffled(batch).vision
+    assert (wrong.pixels != batch.vision.pixels).flatten(1).any(1).all()
+    for number, frames in enumerate(wrong.clips.pixels.split(clips.frames.tolist())):
+        owners = {i for i, v in enumerate(videos) if _holds(toy_pixels(v).flatten(0, 2), frames)}
+        assert len(owners) == 1 and number % 6 not in owners
+    grey = blank(batch).vision
+    assert not grey.pixels.any() and not grey.clips.pixels.any()
+    alone = pack([toy_rendered(0, (), videos[:1])], toy_pixels)
+    assert blank(alone).vision.pixels is None and not blank(alone).vision.clips.pixels.any()
+    model = toy_crossed(video=toy_video_config())
+    losses = Looking(NextToken(), [alone, pack([samples[1]], toy_pixels)]).measure(model)
+    assert losses["right"] != losses["blank"]
 
 
 def test_ready_made_features_are_refused_because_they_would_hide_the_change() -> None:

@@ -28,6 +28,7 @@ Examples:
   chiasm chat "What is the capital of France?"
   chiasm chat circle.png "What shape is in the picture?"
   chiasm chat circle.png                 a conversation about a picture
+  chiasm chat clip.gif "What happens?"   a video, where the model has eyes for videos; else its first frame
   chiasm chat                            a conversation; /help lists its commands
   chiasm chat --samples                  answers about pictures that the model was not trained on
 
@@ -83,9 +84,8 @@ def main(words: list[str]) -> int:
         )
     pictures = [_picture(path) for path in paths]
     talk = _begin(options, seeing=bool(pictures))
-    for picture in pictures:
-        talk.look(picture)  # what is wrong with it is said before anything else happens
-    talk.pictures = pictures
+    # What is wrong with one of them is said before anything else happens.
+    talk.pictures = [talk.look(picture) for picture in pictures]
     if question:
         return _answer_once(talk, question, options.json)
     from chiasm.cli.terminal import converse
@@ -151,7 +151,7 @@ def _answer_once(talk: Talk, question: str, as_json: bool) -> int:
     if as_json:
         told = {
             "question": question,
-            "pictures": [str(Path(picture.path or "")) for picture in talk.pictures],
+            "pictures": [str(Path(shown.path or "")) for shown in talk.pictures],
             "answer": "".join(pieces),
             "model": talk.name,
             "seconds": round(time.monotonic() - began, 3),

@@ -13,7 +13,7 @@ from chiasm.base.log import say
 from chiasm.cli.talk import Talk
 from chiasm.inputs.message import Picture
 
-HELP = """/image PATH   show a picture with the next message
+HELP = """/image PATH   show a picture, still or moving, with the next message
 /reset        forget the conversation
 /quit         leave (or Ctrl-D)
 Ctrl-C        stop an answer"""
@@ -87,8 +87,7 @@ def _show(talk: Talk, path: str, with_eyes: Callable[[], Talk | None]) -> Talk:
         say(f"{talk.name} has no eyes, so you are now talking to {other.name}.")
         other.session.history = list(talk.session.history)
         talk = other
-    talk.look(picture)  # what is wrong with it is said now
-    talk.pictures.append(picture)
+    talk.pictures.append(talk.look(picture))  # what is wrong with it is said now
     say(f"{picture.name} is shown with your next message.")
     return talk
 

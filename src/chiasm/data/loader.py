@@ -15,21 +15,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from chiasm.base.errors import UserError
 from chiasm.data.balance import Balance, asked_and_said
 from chiasm.data.settings import LoadSettings
 from chiasm.data.sources import BadSample, Source
-from chiasm.inputs.batch import Batch, pack
+from chiasm.inputs.batch import Batch, PixelsOf, pack
 from chiasm.inputs.chat import Rendered, Renderer
 from chiasm.inputs.media import MediaError
-from chiasm.inputs.message import Picture, Sample
+from chiasm.inputs.message import Sample
 
 
 class PackingLoader:
@@ -43,7 +41,7 @@ class PackingLoader:
         self,
         source: Source,
         renderer: Renderer,
-        pixels_of: Callable[[Picture], Tensor],
+        pixels_of: PixelsOf,
         settings: LoadSettings,
         *,
         refused: Callable[[str, str], None] = lambda key, reason: None,
@@ -121,14 +119,14 @@ class PackingLoader:
         return order
 
     def _render(self, sample: Sample, skipped: list[tuple[str, str]]) -> Rendered | None:
-        """Render a sample and prove that its pictures decode, or say why not."""
+        """Render a sample and prove that what it shows decodes, or say why not."""
         if not any(message.role == "assistant" for message in sample.messages):
             skipped.append((sample.key, "no_target"))
             return None
         try:
             rendered = self.renderer.render(sample)
-            for picture in rendered.pictures:
-                self.pixels_of(picture)
+            for shown in rendered.shown:
+                self.pixels_of(shown)
         except MediaError as error:
             skipped.append((sample.key, error.reason))
             return None
@@ -153,13 +151,7 @@ class PackingLoader:
 
 def without_tail(rendered: Rendered) -> Rendered:
     """Drop what stands behind the last learned token: nothing is predicted there, so nothing is run."""
-    length = len(rendered.trained) - rendered.trained[::-1].index(True)
-    return replace(
-        rendered,
-        ids=rendered.ids[:length],
-        trained=rendered.trained[:length],
-        seen=rendered.seen[:length],
-    )
+    return rendered.until(len(rendered.trained) - rendered.trained[::-1].index(True))
 
 
 @contextmanager

@@ -1,7 +1,8 @@
-"""Samples in Parquet files: rows {messages, images} that pandas or DuckDB read as they are.
+"""Samples in Parquet files: rows {messages, images, videos} that pandas or DuckDB read as they are.
 
     messages  list of {role, content: list of {type, text}}   a part {type: "image"} stands for
-    images    list of {bytes, path}                       ◄── the next one of the images
+    images    list of {bytes, path}                       ◄── the next one of the images,
+    videos    list of {bytes, path}                           {type: "video"} for that of the videos
 
 A row is one record. Rows are read in groups when one of them is asked for, so files should have
 small row groups, as ours have.
@@ -37,10 +38,12 @@ SCHEMA = pa.schema(
             )
         ),
         "images": pa.list_(pa.struct({"bytes": pa.binary(), "path": pa.string()})),
+        "videos": pa.list_(pa.struct({"bytes": pa.binary(), "path": pa.string()})),
     }
 )
+SHOWN = ("images", "videos")
 GROUP_ROWS, GROUP_BYTES = 64, 8 << 20
-"""A row group ends after so many rows or so many bytes of pictures: what reading one row costs."""
+"""A row group ends after so many rows or so many bytes of files: what reading one row costs."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +81,13 @@ class ParquetSource:
             detail = f"row group {group} is damaged ({str(error).splitlines()[0].rstrip('.')})"
             raise BadSample("damaged_file", where, detail) from None
         key = f"{self.name}/{index}"
-        return (from_messages(row["messages"], row.get("images") or (), path.parent, key, where),)
+        return (from_messages(row, path.parent, key, where),)
 
     def _read(self, number: int) -> Any:
         file, group, _ = self.groups[number]
         path, metadata = self.files[file]
         with pq.ParquetFile(path, metadata=metadata, page_checksum_verification=True) as opened:
-            held = [name for name in ("messages", "images") if name in opened.schema_arrow.names]
+            held = [name for name in SCHEMA.names if name in opened.schema_arrow.names]
             return opened.read_row_group(group, columns=held, use_threads=False)
 
 
@@ -152,7 +155,7 @@ def _groups(samples: Iterable[Sample]) -> Iterator[list[dict[str, Any]]]:
     size = 0
     for sample in samples:
         rows.append(to_row(sample))
-        size += sum(len(image["bytes"]) for image in rows[-1]["images"])
+        size += sum(len(file["bytes"]) for name in SHOWN for file in rows[-1][name])
         if len(rows) == GROUP_ROWS or size >= GROUP_BYTES:
             yield rows
             rows, size = [], 0

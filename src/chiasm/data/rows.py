@@ -1,8 +1,8 @@
 """One row of a data set, as written by anybody, to one Sample; or the reason why it cannot be one.
 
-{"messages": [{"role", "content"}], "images": [...]} ─┐
-{"image", "question", "answer"}                       ├──► Sample, or BadSample(reason)
-a caption beside a picture ───────────────────────────┘
+{"messages": [{"role", "content"}], "images": [...], "videos": [...]} ─┐
+{"image", "question", "answer"}                                        ├──► Sample, or BadSample(reason)
+a caption beside a picture ────────────────────────────────────────────┘
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chiasm.base.errors import UserError
-from chiasm.inputs.message import Message, Part, Picture, Sample, Text, parse_messages
+from chiasm.inputs.message import Message, Part, Picture, Sample, Shown, Text, Video, parse_messages
 
 REASONS = {
     "no_text": "the picture has no text: neither a caption nor a question belongs to it",
@@ -21,7 +21,9 @@ REASONS = {
     "bad_row": "the row does not have the fields of a sample",
     "bad_messages": "the messages cannot be read",
     "bad_image": "an image is neither bytes nor the path of a file",
+    "bad_video": "a video is neither one file, as an image is, nor a list of its frames",
     "picture_count": "the text has not as many places for pictures as there are images",
+    "video_count": "the text has not as many places for videos as there are videos",
     "damaged_file": "this part of the file is damaged",
 }
 """Every way in which a source can refuse a sample (a picture's own faults are a MediaError)."""
@@ -48,14 +50,14 @@ def question_answer(picture: Picture, question: str, answer: str, key: str) -> S
 
 
 def from_fields(row: Any, folder: Path, key: str, where: str) -> Sample:
-    """Read a row of JSON: {image, question, answer} or {messages, images}.
+    """Read a row of JSON: {image, question, answer} or {messages, images, videos}.
 
     Paths of pictures start at `folder`; `where` names the row in a BadSample.
     """
     if not isinstance(row, Mapping):
         raise BadSample("bad_row", where, "the row must be a JSON object")
-    if set(row) == {"messages", "images"} or set(row) == {"messages"}:
-        return from_messages(row["messages"], row.get("images") or (), folder, key, where)
+    if "messages" in row and set(row) <= {"messages", "images", "videos"}:
+        return from_messages(row, folder, key, where)
     if set(row) == {"image", "question", "answer"}:
         for name in ("question", "answer"):
             if not isinstance(row[name], str):
@@ -65,34 +67,47 @@ def from_fields(row: Any, folder: Path, key: str, where: str) -> Sample:
     raise BadSample(
         "bad_row",
         where,
-        "the row must have exactly the fields image, question and answer, or messages and images; "
+        "the row must have exactly the fields image, question and answer, or messages, images and videos; "
         f"it has {', '.join(map(str, row)) or 'none'}",
     )
 
 
-def from_messages(messages: Any, images: Any, folder: Path, key: str, where: str) -> Sample:
-    """Read messages whose parts {"type": "image"} stand, in their order, for `images`."""
-    if not isinstance(images, Sequence) or isinstance(images, str | bytes):
-        raise BadSample("bad_row", where, '"images" must be a list')
-    pictures = [picture_of(image, folder, where) for image in images]
+def from_messages(row: Mapping[str, Any], folder: Path, key: str, where: str) -> Sample:
+    """Read messages whose parts {"type": "image"} and "video" stand, in order, for `images` and `videos`."""
+    images, videos = (_listed(row, name, where) for name in ("images", "videos"))
+    held: dict[type[Part], list[Any]] = {
+        Picture: [picture_of(image, folder, where) for image in images],
+        Video: [video_of(video, folder, where) for video in videos],
+    }
     try:
-        parsed = parse_messages([_with_names(message) for message in messages or ()])
+        parsed = parse_messages([_with_names(message) for message in row["messages"] or ()])
     except (UserError, TypeError) as error:
         raise BadSample("bad_messages", where, str(error).rstrip(".")) from None
-    places = sum(isinstance(part, Picture) for message in parsed for part in message.parts)
-    if places != len(pictures):
-        raise BadSample(
-            "picture_count",
-            where,
-            f'the messages have {places} parts of type "image", but the row has '
-            f"{len(pictures)} images",
-        )
-    rest = iter(pictures)
+    for kind, name, reason in (
+        (Picture, "image", "picture_count"),
+        (Video, "video", "video_count"),
+    ):
+        places = sum(isinstance(part, kind) for message in parsed for part in message.parts)
+        if places != len(held[kind]):
+            raise BadSample(
+                reason,
+                where,
+                f'the messages have {places} parts of type "{name}", but the row has '
+                f"{len(held[kind])} {name}s",
+            )
+    rest = {kind: iter(shown) for kind, shown in held.items()}
     filled = (
-        replace(m, parts=tuple(next(rest) if isinstance(p, Picture) else p for p in m.parts))
+        replace(m, parts=tuple(next(rest[type(p)]) if type(p) in rest else p for p in m.parts))
         for m in parsed
     )
     return _speakable(Sample(tuple(filled), key), where)
+
+
+def _listed(row: Mapping[str, Any], name: str, where: str) -> Sequence[Any]:
+    listed = row.get(name) or ()
+    if not isinstance(listed, Sequence) or isinstance(listed, str | bytes):
+        raise BadSample("bad_row", where, f'"{name}" must be a list')
+    return listed
 
 
 def _speakable(sample: Sample, where: str) -> Sample:
@@ -109,7 +124,7 @@ def _with_names(message: Any) -> Any:
     """A message as `parse_messages` reads it.
 
     Arrow gives all parts of a column the same fields: what is None was never written. Only a bare
-    {"type": "image"} may stand for a picture here.
+    {"type": "image"} may stand for a picture here, and {"type": "video"} for a video.
     """
     if not isinstance(message, Mapping):
         return message
@@ -123,12 +138,13 @@ def _part(part: Any) -> Any:
     if not isinstance(part, Mapping):
         return part
     kept = {name: value for name, value in part.items() if value is not None}
-    if kept == {"type": "image"} or kept == {"type": "image", "text": ""}:
-        return {"type": "image", "image": "its place"}
-    if kept.get("type") in ("image", "image_url"):
-        raise UserError(
-            'a picture\'s part must be {"type": "image"} alone; images holds the picture'
-        )
+    for kind, what in (("image", "picture"), ("video", "video")):
+        if kept in ({"type": kind}, {"type": kind, "text": ""}):
+            return {"type": kind, kind: "its place"}
+        if kept.get("type") in (kind, f"{kind}_url"):
+            raise UserError(
+                f'a {what}\'s part must be {{"type": "{kind}"}} alone; {kind}s holds the {what}'
+            )
     return kept
 
 
@@ -150,21 +166,40 @@ def picture_of(image: Any, folder: Path, where: str) -> Picture:
     raise BadSample("bad_image", where)
 
 
+def video_of(video: Any, folder: Path, where: str) -> Video:
+    """Return the video that one file stands for, as in `picture_of`, or a list of its frames."""
+    if not isinstance(video, list | tuple):
+        return Video(picture_of(video, folder, where))
+    if not video:
+        raise BadSample("bad_video", where)
+    return Video(tuple(picture_of(frame, folder, where) for frame in video))
+
+
 def to_row(sample: Sample) -> dict[str, Any]:
-    """Return a sample as {messages, images}, its pictures read into bytes; raises MediaError."""
-    images = []
+    """Return a sample as {messages, images, videos}, what it shows read into bytes.
+
+    Raises MediaError for what cannot be read, UserError for a video given as frames: a row holds files.
+    """
+    shown: dict[str, list[dict[str, Any]]] = {"images": [], "videos": []}
     for part in (part for message in sample.messages for part in message.parts):
-        if isinstance(part, Picture):
-            name = Path(part.path).name if part.path else None
-            images.append({"bytes": part.read(), "path": name})
+        if isinstance(part, Shown):
+            source = part.source if isinstance(part, Video) else part
+            if not isinstance(source, Picture):
+                raise UserError(
+                    "A video that is given as a list of frames cannot be written into a row: save it as one "
+                    "animated picture."
+                )
+            name = Path(source.path).name if source.path else None
+            place = "videos" if isinstance(part, Video) else "images"
+            shown[place].append({"bytes": source.read(), "path": name})
     messages = [
         {"role": message.role, "content": [_written(part) for part in message.parts]}
         for message in sample.messages
     ]
-    return {"messages": messages, "images": images}
+    return {"messages": messages, **shown}
 
 
 def _written(part: Part) -> dict[str, str | None]:
     if isinstance(part, Text):
         return {"type": "text", "text": part.text}
-    return {"type": "image", "text": None}
+    return {"type": "video" if isinstance(part, Video) else "image", "text": None}

@@ -2,7 +2,7 @@
 
     easy_vqa(folder, "train")   4,000 pictures with about ten questions each   ─┐
     folder(path)                pictures with captions or questions beside them ├──► Source
-    parquet(pattern)            rows {messages, images}, in any number of files ─┘     of Records
+    parquet(pattern)            rows {messages, images, videos}, in any files   ─┘     of Records
 
 What is wrong with a list of samples is told when it is opened, by file and row. What only shows
 when a record is read is a BadSample, which whoever reads counts and reports: no record ever stands
@@ -21,7 +21,7 @@ from typing import Any, Literal, Protocol
 from chiasm.base.errors import UserError
 from chiasm.data.parquet import parquet, write_parquet
 from chiasm.data.rows import CAPTION_PROMPT, BadSample, from_fields, question_answer
-from chiasm.inputs.message import Picture, Record, Sample
+from chiasm.inputs.message import Picture, Record, Sample, Shown
 
 __all__ = ["BadSample", "Source", "easy_vqa", "folder", "parquet", "write_parquet"]
 
@@ -119,7 +119,7 @@ def folder(path: Path) -> Source:
     """Open a folder of pictures with text, or a list of samples in one .jsonl file.
 
     A folder with one .jsonl file in it: the samples are its lines, {image, question, answer} or
-    {messages, images}, with paths that start at the folder; consecutive lines about the same
+    {messages, images, videos}, with paths that start at the folder; consecutive lines about the same
     pictures share a record. Any other folder: the text to A.png stands beside it, in A.txt (a
     caption) or in A.json ({question, answer}, or {messages}, or a list of these); subfolders count.
     A picture without text is a BadSample. Raises UserError, naming file and line.
@@ -151,8 +151,8 @@ def _lines(path: Path) -> Iterator[Record]:
     return (tuple(same) for _, same in groupby(samples, _pictures))
 
 
-def _pictures(sample: Sample) -> tuple[Picture, ...] | str:
-    pictures = (p for m in sample.messages for p in m.parts if isinstance(p, Picture))
+def _pictures(sample: Sample) -> tuple[Shown, ...] | str:
+    pictures = (p for m in sample.messages for p in m.parts if isinstance(p, Shown))
     return tuple(pictures) or sample.key  # samples without a picture share nothing
 
 

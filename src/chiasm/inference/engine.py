@@ -21,13 +21,11 @@ from chiasm.base.errors import UserError
 from chiasm.base.vision import Vision
 from chiasm.inference.sampling import Chooser, Sampling, choose
 from chiasm.inference.utterance import Utterance
-from chiasm.inputs.batch import Batch, pad
+from chiasm.inputs.batch import Batch, PixelsOf, pad
 from chiasm.inputs.chat import Rendered
-from chiasm.inputs.message import Picture
 from chiasm.inputs.tokenizer import Tokenizer
 from chiasm.nn import Cache
 
-PixelsOf = Callable[[Picture], Tensor]
 Reason = Literal["stop", "length"]
 
 
@@ -117,8 +115,8 @@ class Engine:
     ) -> list[Answer]:
         """Return the answers to prompts, in their order.
 
-        At most `batch` are answered at once: those about the same pictures together, so that a
-        picture is encoded once, else those of equal length, so that little is padded.
+        At most `batch` are answered at once: those about the same pictures and videos together, so that
+        each is encoded once, else those of equal length, so that little is padded.
         `on_token(place, token)` is called as tokens come. Raises UserError for a prompt that leaves
         no room for an answer.
         """
@@ -198,8 +196,8 @@ class Engine:
 
 
 def lots(prompts: Sequence[Rendered], size: int) -> Iterator[list[int]]:
-    """Yield places of prompts, `size` at a time: equal pictures side by side, then by length."""
-    shown = [tuple(picture.key for picture in prompt.pictures) for prompt in prompts]
+    """Yield places of prompts, `size` at a time: who shows the same side by side, then by length."""
+    shown = [prompt.keys for prompt in prompts]
     longest: dict[tuple[str, ...], int] = {}
     for keys, prompt in zip(shown, prompts, strict=True):
         longest[keys] = max(longest.get(keys, 0), len(prompt.ids))

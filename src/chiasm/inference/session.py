@@ -14,11 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from chiasm.inference.engine import Engine, PixelsOf, Row
+from chiasm.inference.engine import Engine, Row
 from chiasm.inference.sampling import Sampling
-from chiasm.inputs.batch import pad
-from chiasm.inputs.chat import Rendered, Renderer
-from chiasm.inputs.message import Message, Text
+from chiasm.inputs.batch import PixelsOf, pad
+from chiasm.inputs.chat import Rendered, Renderer, Span
+from chiasm.inputs.message import Message, Shown, Text
 from chiasm.nn import Cache
 
 _STEP = 256
@@ -83,9 +83,10 @@ class Session:
             self._cache = self.engine.model.cache(1, capacity)
         self._cache.grow(capacity)
         held = min(agreement(self._read, prompt), int(self._cache.lengths))
-        span = prompt.seen[held - 1] if held else (0, 0)
         self._cache.rewind(held)
-        self._cache.pictures.rewind(span[1], span)
+        memories = (self._cache.pictures, self._cache.clips)
+        for memory, span in zip(memories, _seen_by(prompt, held), strict=True):
+            memory.rewind(span[1], span)
         self._read = replace(prompt, ids=list(prompt.ids))
         return self._cache, behind(prompt, held)
 
@@ -93,29 +94,47 @@ class Session:
 def agreement(old: Rendered, new: Rendered) -> int:
     """How many tokens of `new` can be taken from a cache of `old`; at least one is left to read.
 
-    Tokens agree when they are the same and see the same pictures.
+    Tokens agree when they are the same and see the same pictures and videos.
     """
-    same = 0
-    for a, b in zip(old.pictures, new.pictures, strict=False):
-        if a.key != b.key:
-            break
-        same += 1
+    same = (_alike(old.pictures, new.pictures), _alike(old.clips, new.clips))
     held = 0
     for t in range(min(len(old.ids), len(new.ids) - 1)):
         # What the model said itself sees what the prompt's last token saw.
-        seen = old.seen[min(t, len(old.seen) - 1)]
-        if old.ids[t] != new.ids[t] or seen != new.seen[t] or seen[1] > same:
+        sees = old.sees(t)
+        known = all(span[1] <= count for span, count in zip(sees, same, strict=True))
+        if old.ids[t] != new.ids[t] or sees != new.sees(t) or not known:
             break
         held += 1
     return held
 
 
+def _alike(old: Sequence[Shown], new: Sequence[Shown]) -> int:
+    """How many pictures, or videos, two conversations have in common from their first one on."""
+    pairs = zip(old, new, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a.key != b.key), min(len(old), len(new)))
+
+
+def _seen_by(prompt: Rendered, held: int) -> tuple[Span, Span]:
+    """Pictures and videos that the last of the first `held` tokens sees."""
+    return prompt.sees(held - 1) if held else ((0, 0), (0, 0))
+
+
 def behind(prompt: Rendered, held: int) -> Rendered:
     """Return what stands behind the first `held` tokens; it counts pictures from the first new one.
 
-    Who sees a new picture and old ones sees them from a negative number on.
+    So it does videos. Who sees a new picture and old ones sees them from a negative number on.
     """
-    old = prompt.seen[held - 1][1] if held else 0
-    # Who sees no new picture is said to see none: the cache knows what the newest token saw.
-    seen = [(a - old, b - old) if b > max(a, old) else (0, 0) for a, b in prompt.seen[held:]]
-    return Rendered(prompt.ids[held:], prompt.trained[held:], prompt.pictures[old:], seen)
+    (_, pictures), (_, clips) = _seen_by(prompt, held)
+    return Rendered(
+        prompt.ids[held:],
+        prompt.trained[held:],
+        prompt.pictures[pictures:],
+        _counted_from(pictures, prompt.seen[held:]),
+        prompt.clips[clips:],
+        _counted_from(clips, prompt.watched[held:]),
+    )
+
+
+def _counted_from(old: int, spans: Sequence[Span]) -> list[Span]:
+    # Who sees none of the new ones is said to see none: the cache knows what the newest token saw.
+    return [(a - old, b - old) if b > max(a, old) else (0, 0) for a, b in spans]

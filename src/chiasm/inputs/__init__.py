@@ -24,7 +24,15 @@ if TYPE_CHECKING:
     from chiasm.inputs.chat_format import ChatFormat
     from chiasm.inputs.image import Transform
     from chiasm.inputs.media import ImageDecoder, Limits, MediaError, read_picture
-    from chiasm.inputs.message import Message, Picture, Record, Sample, Text, parse_messages
+    from chiasm.inputs.message import (
+        Message,
+        Picture,
+        Record,
+        Sample,
+        Text,
+        Video,
+        parse_messages,
+    )
     from chiasm.inputs.processor import Processor
     from chiasm.inputs.tiles import TileTransform, load_transform
     from chiasm.inputs.tokenizer import Tokenizer
@@ -33,7 +41,7 @@ if TYPE_CHECKING:
 _HOME = {
     # what people say and show
     **dict.fromkeys(
-        ("Message", "Picture", "Record", "Sample", "Text", "parse_messages"), "message"
+        ("Message", "Picture", "Record", "Sample", "Text", "Video", "parse_messages"), "message"
     ),
     # words to ids
     "Tokenizer": "tokenizer",
@@ -67,6 +75,7 @@ __all__ = [
     "TileTransform",
     "Tokenizer",
     "Transform",
+    "Video",
     "load_transform",
     "pack",
     "pad",

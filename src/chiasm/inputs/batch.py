@@ -7,24 +7,29 @@
     · · · · · a ·   · b  ·      · · · · · · c  ·          targets   the next token, where trained
 
 A picture that several samples hold stands once in the batch, and is encoded once. `pixels_of` gives
-a picture's tiles [rows, columns, 3, S, S]; the batch lays the tiles of all pictures end to end.
+a picture's tiles [rows, columns, 3, S, S], or those of a video's frames [F, rows, columns, 3, S, S];
+the batch lays the tiles of all pictures end to end, and apart from them those of all videos.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
-from chiasm.base.vision import Vision
-from chiasm.inputs.chat import Rendered
-from chiasm.inputs.message import Picture
+from chiasm.base.vision import Clips, Vision
+from chiasm.inputs.chat import Rendered, Span
+from chiasm.inputs.message import Picture, Shown, Video
 
 IGNORED = -100
 """Target of a position whose next token is not learned."""
+PixelsOf: TypeAlias = Callable[[Shown], Tensor]
+"""Gives the tiles of a picture, or of a video's frames."""
+
+S = TypeVar("S", Picture, Video)
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Batch:
     targets: Tensor
     """[B, T] the token to predict at each place; IGNORED where nothing is learned."""
     vision: Vision | None
-    """Pictures; None when the batch holds none."""
+    """Pictures and videos; None when the batch holds none."""
     lengths: Tensor | None = None
     """[B] real tokens of each row, in batches of rows padded at the right."""
 
@@ -63,9 +68,8 @@ class Batch:
         return self.vision.pictures
 
 
-def pack(samples: Sequence[Rendered], pixels_of: Callable[[Picture], Tensor]) -> Batch:
+def pack(samples: Sequence[Rendered], pixels_of: PixelsOf) -> Batch:
     """Lay samples end to end in one row."""
-    pictures, spans = _gather(samples)
     lengths = [len(sample.ids) for sample in samples]
     sizes = torch.tensor(lengths)
     return Batch(
@@ -73,43 +77,45 @@ def pack(samples: Sequence[Rendered], pixels_of: Callable[[Picture], Tensor]) ->
         positions=torch.cat([torch.arange(n) for n in lengths])[None],
         segments=torch.arange(len(samples)).repeat_interleave(sizes)[None],
         targets=torch.tensor([[t for sample in samples for t in _targets(sample)]]),
-        vision=_vision(pictures, torch.cat(spans)[None], pixels_of),
+        vision=_vision(samples, lambda spans: torch.cat(spans)[None], pixels_of),
     )
 
 
-def pad(samples: Sequence[Rendered], pixels_of: Callable[[Picture], Tensor]) -> Batch:
+def pad(samples: Sequence[Rendered], pixels_of: PixelsOf) -> Batch:
     """Lay samples one under the other, padded at the right: one row each, for generation and parity.
 
     Padding repeats the row's last span, positions count on, and no real token sees it: it stands after.
     """
-    pictures, spans = _gather(samples)
     longest = max(len(sample.ids) for sample in samples)
     rows = [sample.ids + [0] * (longest - len(sample.ids)) for sample in samples]
     targets = [_targets(s) + [IGNORED] * (longest - len(s.ids)) for s in samples]
-    filled = [torch.cat((s, s[-1:].expand(longest - len(s), 2))) for s in spans]
+
+    def laid(spans: list[Tensor]) -> Tensor:
+        return torch.stack([torch.cat((s, s[-1:].expand(longest - len(s), 2))) for s in spans])
+
     return Batch(
         tokens=torch.tensor(rows),
         positions=torch.arange(longest).expand(len(rows), longest),
         segments=None,
         targets=torch.tensor(targets),
-        vision=_vision(pictures, torch.stack(filled), pixels_of),
+        vision=_vision(samples, laid, pixels_of),
         lengths=torch.tensor([len(sample.ids) for sample in samples]),
     )
 
 
-def _gather(samples: Sequence[Rendered]) -> tuple[list[Picture], list[Tensor]]:
-    """The batch's flat list of pictures, and each sample's spans counted in that list."""
-    pictures: list[Picture] = []
+def _gather(samples: Iterable[tuple[Sequence[S], list[Span]]]) -> tuple[list[S], list[Tensor]]:
+    """The batch's flat list of what samples show, and each sample's spans counted in that list."""
+    listed: list[S] = []
     first: dict[tuple[str, ...], int] = {}
     spans = []
-    for sample in samples:
-        held = tuple(picture.key for picture in sample.pictures)
+    for shown, seen in samples:
+        held = tuple(one.key for one in shown)
         start = first.get(held)
         if start is None:
-            start = first[held] = len(pictures)
-            pictures.extend(sample.pictures)
-        spans.append(torch.tensor(sample.seen, dtype=torch.long).view(-1, 2) + start)
-    return pictures, spans
+            start = first[held] = len(listed)
+            listed.extend(shown)
+        spans.append(torch.tensor(seen, dtype=torch.long).view(-1, 2) + start)
+    return listed, spans
 
 
 def _targets(sample: Rendered) -> list[int]:
@@ -119,13 +125,33 @@ def _targets(sample: Rendered) -> list[int]:
 
 
 def _vision(
-    pictures: list[Picture], spans: Tensor, pixels_of: Callable[[Picture], Tensor]
+    samples: Sequence[Rendered], laid: Callable[[list[Tensor]], Tensor], pixels_of: PixelsOf
 ) -> Vision | None:
-    if not pictures:
+    """What a batch shows; `laid` makes one tensor of the samples' spans."""
+    pictures, spans = _gather((sample.pictures, sample.seen) for sample in samples)
+    clips = _clips(samples, laid, pixels_of)
+    if not pictures and clips is None:
         return None
     tiled = [pixels_of(picture) for picture in pictures]
     return Vision(
-        spans=spans,
-        pixels=torch.cat([tiles.flatten(0, 1) for tiles in tiled]),
-        grids=torch.tensor([tiles.shape[:2] for tiles in tiled]),
+        spans=laid(spans),
+        pixels=torch.cat([tiles.flatten(0, 1) for tiles in tiled]) if tiled else None,
+        grids=torch.tensor([tiles.shape[:2] for tiles in tiled]) if tiled else None,
+        clips=clips,
+    )
+
+
+def _clips(
+    samples: Sequence[Rendered], laid: Callable[[list[Tensor]], Tensor], pixels_of: PixelsOf
+) -> Clips | None:
+    nothing: Span = (0, 0)
+    clips, spans = _gather((s.clips, s.watched or [nothing] * len(s.ids)) for s in samples)
+    if not clips:
+        return None
+    tiled = [pixels_of(clip) for clip in clips]
+    return Clips(
+        spans=laid(spans),
+        frames=torch.tensor([len(frames) for frames in tiled]),
+        pixels=torch.cat([frames.flatten(0, 2) for frames in tiled]),
+        grids=torch.tensor([frames.shape[1:3] for frames in tiled for _ in frames]),
     )

@@ -3,7 +3,7 @@
     ChatML    <|im_start|>user⏎Hello<|im_end|>⏎<|im_start|>assistant⏎
     Llama 3   <|begin_of_text|><|start_header_id|>user<|end_header_id|>⏎⏎Hello<|eot_id|>...
 
-A format is a structure, not a template: it yields control tokens, words and pictures one by one, so
+A format is a structure, not a template: it yields control tokens, words and what is shown one by one, so
 that nobody ever has to search a written conversation for its parts. A model's own jinja template is
 only used once, to find out which format it writes.
 """
@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeAlias
 
 from chiasm.base.errors import UserError
 from chiasm.base.files import write_atomic
-from chiasm.inputs.message import Message, Part, Picture, Text
+from chiasm.inputs.message import Message, Part, Shown, Text
 from chiasm.inputs.template import render
 
 DefaultSystem: TypeAlias = str | Literal["template"] | None
@@ -45,7 +45,7 @@ class Words:
     """Whether they become tokens by themselves, not in one run with the words around them."""
 
 
-Piece: TypeAlias = Control | Words | Picture
+Piece: TypeAlias = Control | Words | Shown
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class ChatFormat:
     system: str | None = None
     """What the system says when the conversation has no system message; None = nothing."""
     system_with_pictures: bool = True
-    """Whether `system` also stands in conversations that hold pictures."""
+    """Whether `system` also stands in conversations that hold pictures or videos."""
     preamble: str = ""
     """What stands before the system's words, whoever wrote them."""
     alone: bool = False
@@ -120,7 +120,7 @@ class ChatFormat:
             yield from self._header("assistant")
 
     def plain(self, parts: Sequence[Part]) -> Iterator[Piece]:
-        """Yield text and pictures that a model is to continue, without speakers: base models."""
+        """Yield parts that a model is to continue, without speakers: base models."""
         for name in self.begin:
             yield Control(name)
         for part in parts:
@@ -145,7 +145,7 @@ class ChatFormat:
             if default_system is not None:
                 system = self._said(Message("system", (Text(default_system),)))
         elif self.system is not None:
-            pictures = any(isinstance(part, Picture) for _, parts in turns for part in parts)
+            pictures = any(isinstance(part, Shown) for _, parts in turns for part in parts)
             if self.system_with_pictures or not pictures:
                 system = (Text(self.system),)
         if system is not None:
@@ -287,7 +287,7 @@ def _write(chat: ChatFormat, turns: Sequence[tuple[str, str]], answer: bool) -> 
     messages = [Message(role, (Text(text),)) for role, text in turns]
     pieces = chat.pieces(messages, answer)
     return "".join(
-        p.name if isinstance(p, Control) else p.text for p in pieces if not isinstance(p, Picture)
+        p.name if isinstance(p, Control) else p.text for p in pieces if not isinstance(p, Shown)
     )
 
 

@@ -34,6 +34,8 @@ REASONS = {
     "empty": "{name} is empty (0 bytes); fetch or save it again.",
     "too_many_bytes": "{name} is larger than the limit of {detail}; save a smaller picture.",
     "not_a_picture": "{name} is not a picture that Chiasm reads (JPEG, PNG, WebP, GIF, BMP).",
+    "not_a_video": "{name} is not a video that Chiasm reads (animated GIF, WebP, PNG); save it as one, "
+    "or give its frames as pictures.",
     "broken": "{name} is damaged or cut short; fetch or save it again.",
     "too_many_pixels": "{name} would decode to {detail}; save a smaller picture.",
     "too_many_frames": "{name} has more than {detail} frames; save a shorter one.",

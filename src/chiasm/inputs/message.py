@@ -1,4 +1,4 @@
-"""What people say and show: messages made of text and pictures, the one document of the house.
+"""What people say and show: messages made of text, pictures and videos, the one document of the house.
 
     Sample ── messages ─┬─ Message "user" ────── Picture, Text "What is this?"
                         └─ Message "assistant" ─ Text "A blue circle."
@@ -61,12 +61,41 @@ class Picture:
         return os.path.basename(self.path) if self.path else "The picture"
 
 
-Part: TypeAlias = Text | Picture
+@dataclass(frozen=True)
+class Video:
+    """A video: one animated picture (GIF, WebP, PNG), or its frames as pictures in their order."""
+
+    source: Picture | tuple[Picture, ...]
+
+    def __post_init__(self) -> None:
+        if not self.source:
+            raise ValueError("a Video needs at least one frame")
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 over what it is made of, in hexadecimal; never that of a picture of the same file."""
+        files = (self.source,) if isinstance(self.source, Picture) else self.source
+        kind = "animation" if isinstance(self.source, Picture) else "frames"
+        return sha256(" ".join((kind, *(file.key for file in files))).encode()).hexdigest()
+
+    @property
+    def path(self) -> str | None:
+        """The path of the one file that holds it, where it has one."""
+        return self.source.path if isinstance(self.source, Picture) else None
+
+    @property
+    def name(self) -> str:
+        """What error messages call this video."""
+        return os.path.basename(self.path) if self.path else "The video"
+
+
+Shown: TypeAlias = Picture | Video
+Part: TypeAlias = Text | Shown
 
 
 @dataclass(frozen=True)
 class Message:
-    """What one speaker says: texts and pictures in their order."""
+    """What one speaker says: texts, pictures and videos in their order."""
 
     role: str
     parts: tuple[Part, ...]
@@ -84,13 +113,19 @@ Record: TypeAlias = tuple[Sample, ...]
 """Samples that share their pictures, such as several questions about one image."""
 
 
+_KINDS = ("text", "image_url", "image", "video_url", "video")
+"""Types of parts."""
+
+
 def parse_messages(messages: Sequence[Mapping[str, Any]]) -> tuple[Message, ...]:
     """Read OpenAI-style messages: dictionaries of `role` and `content`.
 
     `content` is a string, or a list of parts: `{"type": "text", "text": ...}`,
     `{"type": "image_url", "image_url": {"url": ...}}` or `{"type": "image", "image": ...}`, where
     an image is a path, bytes, a PIL image or a data URL (`path` and `url` serve as names for
-    `image` too). Nothing is fetched and no file is opened here. Raises UserError.
+    `image` too). The same with `video` for `image`: then it is the path, bytes or data URL of an
+    animated picture, or a list of images, which are its frames. Nothing is fetched and no file is
+    opened here. Raises UserError.
     """
     if isinstance(messages, Mapping | str | bytes) or not isinstance(messages, Sequence):
         raise UserError("Messages must be a list of {role, content} records.")
@@ -117,30 +152,30 @@ def _message(i: int, message: Any) -> Message:
 
 def _part(where: str, part: Any) -> Part:
     if not isinstance(part, Mapping) or "type" not in part:
-        raise UserError(f'{where} must be a record with a "type": text, image_url or image.')
+        raise UserError(f'{where} must be a record with a "type": {", ".join(_KINDS)}.')
     kind = part["type"]
+    if kind not in _KINDS:
+        raise UserError(
+            f"{where}.type is {kind!r}, but must be one of {', '.join(_KINDS)}."
+            f"{did_you_mean(str(kind), _KINDS)}"
+        )
     if kind == "text":
         text = _fields(where, part, ("type", "text"), ("text",))["text"]
         if not isinstance(text, str):
             raise UserError(f"{where}.text must be a string.")
         return Text(text)
-    if kind == "image_url":
-        url = _fields(where, part, ("type", "image_url"), ("image_url",))["image_url"]
+    shown = _picture if kind.startswith("image") else _video
+    if kind.endswith("_url"):
+        url = _fields(where, part, ("type", kind), (kind,))[kind]
         if isinstance(url, Mapping):
             # `detail` asks other services for more or fewer tiles; here a picture has one size.
-            url = _fields(f"{where}.image_url", url, ("url", "detail"), ("url",))["url"]
-        return _picture(where, url)
-    if kind == "image":
-        fields = _fields(where, part, ("type", "image", "path", "url"), ())
-        values = [value for name, value in fields.items() if name != "type"]
-        if len(values) != 1:
-            raise UserError(f"{where} must hold exactly one of image, path and url.")
-        return _picture(where, values[0])
-    known = ("text", "image_url", "image")
-    raise UserError(
-        f"{where}.type is {kind!r}, but must be one of {', '.join(known)}."
-        f"{did_you_mean(str(kind), known)}"
-    )
+            url = _fields(f"{where}.{kind}", url, ("url", "detail"), ("url",))["url"]
+        return shown(where, url)
+    fields = _fields(where, part, ("type", kind, "path", "url"), ())
+    values = [value for name, value in fields.items() if name != "type"]
+    if len(values) != 1:
+        raise UserError(f"{where} must hold exactly one of {kind}, path and url.")
+    return shown(where, values[0])
 
 
 def _fields(
@@ -175,6 +210,18 @@ def _picture(where: str, value: Any) -> Picture:
     raise UserError(
         f"{where}: a picture must be a path, bytes, a PIL image or a data URL, "
         f"not {type(value).__name__}."
+    )
+
+
+def _video(where: str, value: Any) -> Video:
+    if isinstance(value, list | tuple) and value:
+        return Video(tuple(_picture(f"{where}, frame {i}", frame) for i, frame in enumerate(value)))
+    if isinstance(value, bytes | bytearray | memoryview | os.PathLike | str):
+        return Video(_picture(where, value))
+    given = "an empty list" if isinstance(value, list | tuple) else type(value).__name__
+    raise UserError(
+        f"{where}: a video must be the path, bytes or data URL of an animated picture, or a list of "
+        f"its frames, not {given}."
     )
 
 

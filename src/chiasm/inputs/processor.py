@@ -12,17 +12,20 @@ from torch import Tensor
 
 from chiasm.base.errors import UserError
 from chiasm.inputs.batch import Batch, pad
-from chiasm.inputs.chat import Attend, Rendered, Renderer
+from chiasm.inputs.chat import Attend, Rendered, Renderer, no_eyes_for
 from chiasm.inputs.chat_format import ChatFormat, DefaultSystem
 from chiasm.inputs.media import ImageDecoder
-from chiasm.inputs.message import Message, Picture, parse_messages
+from chiasm.inputs.message import Message, Picture, Shown, Video, parse_messages
 from chiasm.inputs.tiles import AnyTransform
 from chiasm.inputs.tokenizer import Tokenizer
+from chiasm.inputs.video import FrameRule, read_clip
 
 _PIXELS_KEPT = 64
 """Pictures whose pixels are kept: a batch's pictures are asked for more than once."""
 _GRIDS_KEPT = 10_000
 """Pictures whose grids are kept: a conversation is rendered anew at every turn."""
+_CLIPS_KEPT = 8
+"""Videos whose pixels are kept: each is as much as some dozen pictures."""
 
 V = TypeVar("V")
 
@@ -34,6 +37,8 @@ class Processor:
     image_token  id that marks a picture's place
     places       how many of them a picture of so many tiles takes
     attend       which pictures a token sees, as in `Renderer`
+    video        id that marks a video's place, and which of its frames are looked at; None for a model
+                 without eyes for videos: they are then refused
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class Processor:
         places: Callable[[int], int] = lambda tiles: 1,
         default_system: DefaultSystem = "template",
         attend: Attend = "last",
+        video: tuple[int, FrameRule] | None = None,
     ) -> None:
         self.tokenizer, self.format, self.transform = tokenizer, format, transform
         self.renderer = Renderer(
@@ -55,9 +61,12 @@ class Processor:
             lambda picture: places(math.prod(self.grid_of(picture))),
             default_system,
             attend,
+            None if video is None else video[0],
         )
+        self.frames = None if video is None else video[1]
         self.decoder = ImageDecoder()
         self._pixels: OrderedDict[str, Tensor] = OrderedDict()
+        self._clips: OrderedDict[str, Tensor] = OrderedDict()
         self._grids: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def __call__(self, messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -85,18 +94,37 @@ class Processor:
             lambda: transform.grid(*self.decoder.size(data, picture.name)),
         )
 
-    def pixels_of(self, picture: Picture) -> Tensor:
+    def shown(self, picture: Picture) -> Shown:
+        """Return a file as what the model can see of it: a video if it moves, else the picture.
+
+        A model without eyes for videos sees its first frame. Errors as `pixels_of`.
+        """
+        if self.frames is None or len(self.decoder.durations(picture.read(), picture.name)) == 1:
+            return picture
+        return Video(picture)
+
+    def pixels_of(self, shown: Shown) -> Tensor:
         """Decode, fit and normalise a picture: its tiles [rows, columns, 3, size, size].
 
-        Raises MediaError when it cannot be read, UserError when the model has no eyes.
+        Of a video, those of its frames, [frames, rows, columns, 3, size, size]. Raises MediaError when it
+        cannot be read, UserError when the model has no eyes for it.
         """
         transform = self._eyes()
-        data = picture.read()
+        if isinstance(shown, Video):
+            if (rule := self.frames) is None:
+                raise no_eyes_for(shown)
+            return _kept(
+                self._clips,
+                shown.key,
+                _CLIPS_KEPT,
+                lambda: read_clip(self.decoder, transform, shown, rule),
+            )
+        data = shown.read()
         return _kept(
             self._pixels,
-            picture.key,
+            shown.key,
             _PIXELS_KEPT,
-            lambda: transform.pixels(self.decoder.decode(data, picture.name)),
+            lambda: transform.pixels(self.decoder.decode(data, shown.name)),
         )
 
     def _eyes(self) -> AnyTransform:

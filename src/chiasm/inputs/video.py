@@ -6,7 +6,7 @@ fps        ·         ·         ·         ·        a moment every 1 / fps sec
 stride     0         2         4                  every stride-th frame, whatever it lasts
 
 The same rule is for training and for serving: a model that learned from one frame a second does not
-know what it sees when it is shown ten.
+know what it sees when it is shown ten. It is readable without torch, for the command line's help.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from chiasm.base.config import Settings
 from chiasm.base.errors import UserError
-from chiasm.inputs.media import ImageDecoder
-from chiasm.inputs.message import Picture
-from chiasm.inputs.tiles import AnyTransform
+from chiasm.inputs.media import ImageDecoder, MediaError
+from chiasm.inputs.message import Picture, Video
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from chiasm.inputs.tiles import AnyTransform
 
 _UNTOLD = 100
 """Milliseconds of a frame whose file tells none: what browsers take."""
@@ -71,23 +73,20 @@ class FrameRule(Settings):
 
 
 def read_clip(
-    decoder: ImageDecoder,
-    transform: AnyTransform,
-    source: Picture | Sequence[Picture],
-    rule: FrameRule,
+    decoder: ImageDecoder, transform: AnyTransform, video: Video, rule: FrameRule
 ) -> Tensor:
     """Return a video's chosen frames as tiles [frames, rows, columns, 3, S, S] float32, normalised.
 
-    source  an animated GIF, WebP or PNG, or its frames as pictures of one size
-
     Raises MediaError for what cannot be decoded, UserError for frames of different sizes.
     """
-    if isinstance(source, Picture):
-        data = source.read()
-        chosen = rule.chosen(decoder.durations(data, source.name))
-        frames = list(decoder.frames(data, chosen, source.name))
+    import torch
+
+    if isinstance(video.source, Picture):
+        data = video.source.read()
+        chosen = rule.chosen(_durations(decoder, data, video.name))
+        frames = list(decoder.frames(data, chosen, video.name))
     else:
-        pictures = [source[number] for number in rule.chosen([0] * len(source))]
+        pictures = [video.source[number] for number in rule.chosen([0] * len(video.source))]
         frames = [decoder.decode(picture.read(), picture.name) for picture in pictures]
     sizes = {frame.shape for frame in frames}
     if len(sizes) > 1:
@@ -96,3 +95,12 @@ def read_clip(
             f"The frames of a video are of different sizes ({', '.join(shown)}); save them alike."
         )
     return torch.stack([transform.pixels(frame) for frame in frames])
+
+
+def _durations(decoder: ImageDecoder, data: bytes, name: str) -> list[int]:
+    try:
+        return decoder.durations(data, name)
+    except MediaError as error:
+        if error.reason == "not_a_picture":
+            raise MediaError("not_a_video", name) from None
+        raise

@@ -48,7 +48,8 @@ class CrossedConfig(Settings):
     video: VideoConfig | None = None
     """Eyes for videos beside those for pictures; None = pictures only."""
     extra_tokens: int = 8
-    """Rows added behind the vocabulary for new tokens; the first one marks a picture's place."""
+    """Rows added behind the vocabulary for new tokens; the first marks a picture's place, the second a
+    video's."""
     attend: Literal["last", "only_last", "all_previous"] = "last"
     """Which pictures a token sees: those of the last run (Llama 3.2), the last one alone (Flamingo), or
     all before it."""
@@ -59,6 +60,11 @@ class CrossedConfig(Settings):
     def image_token(self) -> int:
         """Id of the token that marks a picture's place in the text."""
         return self.decoder.vocab
+
+    @property
+    def video_token(self) -> int | None:
+        """Id of the token that marks a video's place in the text; None without eyes for videos."""
+        return None if self.video is None else self.decoder.vocab + 1
 
     @property
     def schedule(self) -> tuple[int, ...]:
@@ -79,6 +85,10 @@ class CrossedConfig(Settings):
             )
         if self.video is not None:
             fusion_schedule(self.crosses, self.video.count(self.crosses))
+            if self.extra_tokens < 2:
+                raise ValueError(
+                    "videos need extra_tokens of 2 or more: the second marks their places"
+                )
         return self
 
     def places(self, image_size: int | None = None, tiles: int = 1) -> int:

@@ -38,6 +38,11 @@ class PrefixConfig(Settings):
         """Id of the token that marks a picture's places in the text."""
         return self.decoder.vocab if self.place_token is None else self.place_token
 
+    @property
+    def video_token(self) -> None:
+        """None: this architecture has no eyes for videos."""
+        return None
+
     @pydantic.model_validator(mode="after")
     def _has_place_token(self) -> Self:
         if self.image_token >= self.decoder.vocab + self.extra_tokens:
@@ -78,6 +83,8 @@ class Prefix(nn.Module):
 
         Raises ValueError when the number of places differs from the number of picture vectors.
         """
+        if vision is not None and vision.clips is not None:
+            raise ValueError("this model has no eyes for videos")
         x, places = embed(self, tokens), tokens == self.config.image_token
         if vision is not None and vision.pictures:
             x = self._insert(x, places, vision)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 
+from chiasm.base.config import as_record, from_record
 from chiasm.base.device import pick_device, pick_dtype
 from chiasm.base.errors import UserError, did_you_mean
 from chiasm.base.layers import is_adapter
@@ -21,6 +22,7 @@ from chiasm.inputs.chat_format import ChatFormat
 from chiasm.inputs.processor import Processor
 from chiasm.inputs.tiles import load_transform
 from chiasm.inputs.tokenizer import Tokenizer
+from chiasm.inputs.video import FrameRule
 from chiasm.models import Crossed, Decoder, Prefix
 from chiasm.models.compat import answer_as
 from chiasm.models.tiled import TiledViTConfig
@@ -120,8 +122,10 @@ def _load_composed(
     home: Path, dtype: torch.dtype, say: Say, merge: bool
 ) -> tuple[Model, Processor]:
     loaded = load_model(home, dtype, say=say, merge=merge)
-    system = loaded.config.get("system")
-    processor = make_processor(home, loaded.model.config, load_transform(home), system)
+    config, told = loaded.model.config, loaded.config
+    # Folders of models without eyes for videos, and those written before there were any, name no frames.
+    frames = from_record(FrameRule, told.get("frames") or {}, str(home / "config.json"))
+    processor = make_processor(home, config, load_transform(home), told.get("system"), frames)
     return loaded.model, processor
 
 
@@ -140,13 +144,15 @@ def save_trained(assembled: Assembled, run: Run, path: Path, facts: dict[str, An
         for part in ("decoder", "encoder")
         if part not in run.model.new and not any(name.startswith(f"{part}.") for name in learned)
     }
+    frames = assembled.processor.frames
+    told = {} if frames is None else {"frames": as_record(frames)}
     with tempfile.TemporaryDirectory() as folder:
         assembled.processor.save(Path(folder))
         files = {file.name: file.read_bytes() for file in Path(folder).iterdir()}
     save_model(
         assembled.model,
         path,
-        config={"system": run.model.system, **facts},
+        config={"system": run.model.system, **told, **facts},
         files=files,
         parts=frozen,
         dtype=torch.bfloat16,

@@ -21,7 +21,9 @@ from chiasm.inputs.image import FILE as PICTURES
 from chiasm.inputs.processor import Processor
 from chiasm.inputs.tiles import AnyTransform, TileTransform, load_transform
 from chiasm.inputs.tokenizer import Tokenizer
+from chiasm.inputs.video import FrameRule
 from chiasm.models import (
+    AggregatorConfig,
     Crossed,
     CrossedConfig,
     Decoder,
@@ -37,6 +39,7 @@ from chiasm.models import (
 from chiasm.models.eyes import Eyes, EyesConfig
 from chiasm.models.eyes import eyes as eyes_of
 from chiasm.models.tiled import TiledViTConfig
+from chiasm.models.video import VideoConfig
 from chiasm.models.zoo import zoo
 from chiasm.nn import add_lora, lora_state
 from chiasm.recipes.settings import CrossedShape, ModelSettings, PrefixShape
@@ -78,7 +81,8 @@ def assemble(
         say(f"{len(adapted)} linear layers have adapters, {size / 1e6:.2f} M parameters in all.")
     with torch.no_grad():  # a new token begins as the average of the known ones
         model.extra.weight.copy_(decoder.embed.weight.float().mean(0))
-    processor = make_processor(home, config, transform_of(settings, looking), settings.system)
+    transform = transform_of(settings, looking)
+    processor = make_processor(home, config, transform, settings.system, settings.frames)
     _refuse_strange_words(processor.tokenizer, config)
     return Assembled(model.eval(), processor, {"decoder": words, "encoder": eyes})
 
@@ -137,6 +141,7 @@ def shape_config(
             crosses=shape.crosses,
             cross=shape.cross,
             attend=shape.attend,
+            video=_video(shape),
         )
     return PrefixConfig(decoder=decoder, encoder=encoder, projector=_projector(shape, encoder))
 
@@ -153,6 +158,20 @@ def _projector(shape: CrossedShape | PrefixShape, encoder: EyesConfig) -> Projec
     if isinstance(shape, PrefixShape):
         return ProjectorConfig(**settings, kind="mlp", squares=shape.squares)
     return ProjectorConfig(**settings)
+
+
+def _video(shape: CrossedShape) -> VideoConfig | None:
+    if (video := shape.video) is None:
+        return None
+    sizes = video.model_dump(exclude={"every"})
+    merging = AggregatorConfig(**sizes, head_width=64, hidden=None, frames=video.merge)
+    try:
+        fusion_schedule(shape.crosses, max(1, shape.crosses // video.every))
+    except ValueError as error:
+        raise UserError(
+            f"`model.shape.video.every` is {video.every}, but {shape.crosses} crosses do not fit it: {error}."
+        ) from None
+    return VideoConfig(aggregator=merging, every=video.every)
 
 
 def transform_of(settings: ModelSettings, eyes: Path | None = None) -> AnyTransform:
@@ -172,9 +191,16 @@ def transform_of(settings: ModelSettings, eyes: Path | None = None) -> AnyTransf
 
 
 def make_processor(
-    home: Path, config: CrossedConfig | PrefixConfig, transform: AnyTransform, system: str | None
+    home: Path,
+    config: CrossedConfig | PrefixConfig,
+    transform: AnyTransform,
+    system: str | None,
+    frames: FrameRule = FrameRule(),  # noqa: B008  it cannot change
 ) -> Processor:
-    """The processor of a composed model: the words of the folder `home`, pictures by a transform."""
+    """The processor of a composed model: the words of the folder `home`, pictures by a transform.
+
+    frames  which frames of a video are looked at, where the model has eyes for videos
+    """
     return Processor(
         Tokenizer.load(home),
         ChatFormat.load(home),
@@ -183,4 +209,5 @@ def make_processor(
         places=partial(config.places, transform.size),
         default_system=system,
         attend=config.attend if isinstance(config, CrossedConfig) else "last",
+        video=None if config.video_token is None else (config.video_token, frames),
     )

@@ -9,7 +9,23 @@ from pydantic import Field
 from chiasm.base.config import Settings
 from chiasm.base.layers import LowRankTable
 from chiasm.data.settings import LoadSettings
+from chiasm.inputs.video import FrameRule
 from chiasm.training.settings import Schedule, Table, TrainSettings
+
+
+class VideoShape(Settings):
+    """Eyes for videos: frames are merged over time, and blocks of their own look at what they become."""
+
+    latents: int = Field(64, ge=1)
+    """Vectors that a group of merged frames becomes."""
+    depth: int = Field(1, ge=1)
+    """Blocks of the aggregator, which merges."""
+    heads: int = Field(8, ge=1)
+    """Attention heads of such a block, each 64 wide."""
+    merge: int = Field(16, ge=1)
+    """Consecutive frames that become one group."""
+    every: int = Field(4, ge=1)
+    """A video cross stands before every so many-th cross for pictures."""
 
 
 class CrossedShape(Settings):
@@ -27,6 +43,8 @@ class CrossedShape(Settings):
     """Resample a picture to so many vectors (Flamingo: 64); null projects every vector."""
     attend: Literal["last", "only_last", "all_previous"] = "last"
     """Which pictures a token sees: the last run of them (Llama 3.2), the last one (Flamingo), or all."""
+    video: VideoShape | None = None
+    """Eyes for videos beside those for pictures (in YAML: {}), or null for none."""
 
 
 class PrefixShape(Settings):
@@ -61,6 +79,8 @@ class ModelSettings(Settings):
     """Most such squares that a picture is cut into, on a canvas of its shape (Llama 3.2 Vision: 4)."""
     fit: Literal["pad", "crop", "stretch"] = "pad"
     """How a picture that is not square fits."""
+    frames: FrameRule = FrameRule()
+    """Which frames of a video are looked at, by models with eyes for videos."""
     system: str | None = None
     """System message of conversations that bring none: text, or null for none at all."""
 

@@ -145,7 +145,8 @@ def write(model: Crossed | Prefix, home: Path, decoder: str, path: Path, say: Sa
     if eyes := record.get("parts", {}).get("encoder", {}).get("source"):
         parts["encoder"] = eyes
     files = {PICTURES: (home / PICTURES).read_bytes()} | read_companions(part_home(decoder, say))
-    facts = {"system": record.get("system"), "swapped_from": str(home)}
+    kept = {name: value for name, value in record.items() if name in ("system", "frames")}
+    facts = {**kept, "swapped_from": str(home)}
     save_model(model, path, config=facts, files=files, parts=parts, dtype=torch.bfloat16)
 
 

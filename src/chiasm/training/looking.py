@@ -13,7 +13,7 @@ from chiasm.training.objective import Objective
 
 
 class Looking:
-    """Loss per target on held-out batches with the right, a blank and a shuffled picture.
+    """Loss per target on held-out batches with the right, a blank and a shuffled picture, or video.
 
     Right far below the other two: the model looks. All three alike: it ignores its eyes, the failure
     that native training is known for. Shuffled gives each question the picture of another one.
@@ -39,7 +39,7 @@ def _right(batch: Batch) -> Batch:
 
 
 def blank(batch: Batch) -> Batch:
-    """The same batch with every picture replaced by the mean colour (zero after normalisation)."""
+    """The same batch with all that it shows replaced by the mean colour (zero after normalisation)."""
     return _changed(batch, lambda pixels, counts: torch.zeros_like(pixels))
 
 
@@ -47,7 +47,8 @@ def shuffled(batch: Batch) -> Batch:
     """The same batch with each picture replaced by the next one that differs, in one fixed order.
 
     Its neighbour in the list might be a copy of the same picture. A picture of several tiles keeps
-    their number: it gets those of the other one from its first on, and around again.
+    their number: it gets those of the other one from its first on, and around again. A video is replaced
+    by another video in the same way.
     """
     return _changed(batch, _another)
 
@@ -67,9 +68,21 @@ def _changed(batch: Batch, change: Callable[[Tensor, list[int]], Tensor]) -> Bat
     vision = batch.vision
     if vision is None:
         return batch
-    if vision.pixels is None or vision.features is not None:
+    clips = vision.clips
+    if vision.features is not None or (clips is not None and clips.features is not None):
         raise ValueError(
             "the looking meter changes pixels, and ready-made features would hide that"
         )
-    counts = [1] * len(vision.pixels) if vision.grids is None else vision.grids.prod(1).tolist()
-    return replace(batch, vision=replace(vision, pixels=change(vision.pixels, counts)))
+    if clips is not None and clips.pixels is not None:
+        tiles = _tiles(clips.grids, len(clips.pixels)).split(clips.frames.tolist())
+        counts = [int(frames.sum()) for frames in tiles]
+        clips = replace(clips, pixels=change(clips.pixels, counts))
+    pixels = vision.pixels
+    if pixels is not None:
+        pixels = change(pixels, _tiles(vision.grids, len(pixels)).tolist())
+    return replace(batch, vision=replace(vision, pixels=pixels, clips=clips))
+
+
+def _tiles(grids: Tensor | None, held: int) -> Tensor:
+    """How many tiles each picture or frame has, of those that hold `held` in all."""
+    return torch.ones(held, dtype=torch.long) if grids is None else grids.prod(1)
