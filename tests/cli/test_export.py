@@ -15,7 +15,8 @@ from tests.cli.toys import call
 from tests.parity.goldens import golden
 from transformers import AutoModelForCausalLM, MllamaForConditionalGeneration
 
-from chiasm.checkpoint.folder import load_decoder
+from chiasm.checkpoint.folder import load_decoder, save_decoder
+from chiasm.checkpoint.parts import load_part
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +91,27 @@ def test_what_a_layout_cannot_hold_is_one_sentence(
     assert done.code == 2 and said in done.said and not Path("out").exists()
 
 
+def test_adapters_alone_attach_to_their_language_model(
+    capsys: Any, shop: Path, llama: Path, tmp_path: Path
+) -> None:
+    files = {
+        name: (llama / name).read_bytes() for name in ("tokenizer.json", "chat_template.jinja")
+    }
+    words = load_part(llama, "decoder", torch.bfloat16)[0]
+    save_decoder(words, tmp_path / "words", files)
+    out = tmp_path / "adapters"
+    done = call(capsys, "export", llama, out, "--adapters-of", tmp_path / "words")
+    assert done.code == 0 and "as adapters" in done.err
+    assert not any(name.startswith("decoder.") for name in weights(out))
+    done = call(capsys, "check", "parity", llama, out, "--dtype", "bfloat16", "--tolerance", "0")
+    assert done.code == 0, done.out
+    assert call(capsys, "check", "text-identity", "--model", out).code == 0
+    other = call(capsys, "export", llama, tmp_path / "no", "--adapters-of", shop / "decoder")
+    assert other.code == 2 and "is not the one of" in other.said
+    blind = call(capsys, "export", "decoder", tmp_path / "no", "--adapters-of", shop / "decoder")
+    assert blind.code == 2 and "has no eyes" in blind.said
+
+
 # ---- Meta's own files ------------------------------------------------------------------------------
 
 
@@ -147,9 +169,8 @@ def test_two_modes_differ_where_docs_say(capsys: Any, llama: Path) -> None:
 def test_a_vision_model_of_others_chats(capsys: Any, llama: Path) -> None:
     question = ("pictures/00.png", "What colour?", "--max-tokens", "4")
     assert call(capsys, "chat", "--model", llama, *question).code == 0
-    assert (
-        call(capsys, "check", "text-identity", "--model", llama).code == 2
-    )  # it is no model of ours
+    done = call(capsys, "check", "text-identity", "--model", llama)
+    assert done.code == 0 and "its own decoder, which it carries inside" in done.err
 
 
 # ---- swap ------------------------------------------------------------------------------------------

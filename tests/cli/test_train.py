@@ -307,7 +307,7 @@ def test_a_run_over_tiles_is_trained_told_and_talked_to(
     assert told["places"] == (36 if shape == "prefix" else 1)
     assert call(capsys, "train", f"{run.name}.yaml").code == 0
     shown = call(capsys, "inspect", f"runs/{run.name}").out
-    assert "up to 4 tiles of 12 x 12 pixels" in shown
+    assert "4 tiles of 12 x 12 pixels" in shown
     question = ("pictures/00.png", "What colour?", "--max-tokens", "4")
     assert call(capsys, "chat", "--model", f"runs/{run.name}", *question).code == 0
 

@@ -225,3 +225,21 @@ def test_attention_of_a_row_is_the_same_whatever_its_neighbours_hold(dtype: torc
     for part in parts:
         part[2:] = torch.randn_like(part[2:])
     assert torch.equal(attend(*parts, bias)[:2], before[:2])
+
+
+@pytest.mark.parametrize("biased", [None, "keys", "pairs"])
+def test_many_queries_are_taken_some_at_a_time(
+    biased: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In bf16 on a processor; the same numbers, whatever the size of what is kept at a time."""
+    from chiasm.nn import attention
+
+    query, key, value = (torch.randn(2, 4, 200, 8).bfloat16() for _ in range(3))
+    shape = {"keys": (1, 1, 1, 200), "pairs": (200, 200)}
+    bias = None if biased is None else torch.randn(shape[biased]).bfloat16()
+    whole = attend(query, key, value, bias)
+    monkeypatch.setattr(attention, "_SCORES", 1000)
+    assert attention._rows_at_once(query, key, value) == 64
+    assert torch.equal(attend(query, key, value, bias), whole)
+    query.requires_grad_()
+    assert attention._rows_at_once(query, key, value) == 200

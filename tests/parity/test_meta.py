@@ -169,6 +169,21 @@ def test_another_picture_changes_nothing_before_its_place(shelf: Path, name: str
     assert float((pair[0][:, first:] - pair[1][:, first:]).abs().min(-1).values.max()) > 0
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize(("name", "case"), CASES)
+@torch.no_grad()
+def test_vision_on_a_gpu(shelf: Path, name: str, case: str) -> None:
+    """The same numbers on CUDA in fp32, its matrix products without TF32."""
+    held = golden(name)
+    model, _ = load_fused(folder(shelf, held))
+    part, vision = held.part(case), vision_of(held, case)
+    shown = None if vision is None else vision.to(torch.device("cuda"))
+    model.eval().cuda()
+    logits = model.head(model(part["ids"].cuda(), vision=shown)).cpu()
+    for row, length in enumerate(held.record["cases"][case]["lengths"]):
+        assert apart(logits[row, :length], part["logits"][row, :length]) <= NEAR
+
+
 # ---- transformers' numbers -------------------------------------------------------------------------
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from chiasm.checkpoint.builtin import PARTS, pull
 from chiasm.checkpoint.card import NAME as CARD
 from chiasm.checkpoint.card import described, write_card
 from chiasm.checkpoint.families.settings import Record
-from chiasm.checkpoint.folder import Opened, fill_folder, open_decoder, open_vit
+from chiasm.checkpoint.folder import Opened, fill_folder
+from chiasm.checkpoint.parts import Part, open_part
 from chiasm.checkpoint.weights import (
     CheckpointError,
     Provenance,
@@ -32,10 +33,8 @@ from chiasm.checkpoint.weights import (
 from chiasm.models import (
     Crossed,
     CrossedConfig,
-    DecoderConfig,
     Prefix,
     PrefixConfig,
-    ViTConfig,
     compose,
 )
 from chiasm.models.changes import Changes, change, changes_of, merge_lora
@@ -47,10 +46,7 @@ _KINDS: dict[str, type[CrossedConfig] | type[PrefixConfig]] = {
     "chiasm_crossed": CrossedConfig,
     "chiasm_prefix": PrefixConfig,
 }
-_OPENERS: dict[str, Callable[[Path], Opened[DecoderConfig] | Opened[ViTConfig]]] = {
-    "decoder": open_decoder,
-    "encoder": open_vit,
-}
+_PARTS: tuple[Part, ...] = ("decoder", "encoder")
 
 
 @dataclass(frozen=True)
@@ -110,10 +106,11 @@ def save_model(
 
 def _reference(model: nn.Module, name: str, where: str) -> dict[str, str]:
     """Say where a part comes from, after making sure that loading it again gives the same part."""
-    if name not in _OPENERS:
-        raise ValueError(f"{name} is no part; parts are {list(_OPENERS)}")
+    part = _part_called(name)
+    if part is None:
+        raise ValueError(f"{name} is no part; parts are {list(_PARTS)}")
     source = where if where in PARTS else str(Path(where).resolve())
-    opened = _OPENERS[name](part_home(source))
+    opened = open_part(part_home(source), part)
     own = model.get_submodule(name).state_dict()
     own = {key: value for key, value in own.items() if not is_adapter(key)}
     same = own.keys() == opened.tensors.keys() and all(
@@ -225,13 +222,13 @@ def _referenced(
     config: CrossedConfig | PrefixConfig,
     instead: str | None,
     say: Say,
-) -> Opened[DecoderConfig] | Opened[ViTConfig]:
+) -> Opened[Any]:
     """Open a part that the folder refers to, and make sure that it is the one that was meant."""
-    reference = references.inner(name)
-    if name not in _OPENERS or reference is None:
+    reference, part = references.inner(name), _part_called(name)
+    if part is None or reference is None:
         raise CheckpointError(f'{references.source}: "{name}" is no part.')
     source, sha256 = reference.text("source"), reference.text("sha256")
-    opened = _OPENERS[name](part_home(instead or source, say))
+    opened = open_part(part_home(instead or source, say), part)
     wanted = config.decoder if name == "decoder" else config.encoder
     if opened.config != wanted or tensors_sha256(opened.tensors) != sha256:
         raise CheckpointError(
@@ -240,6 +237,10 @@ def _referenced(
             "its parts."
         )
     return opened
+
+
+def _part_called(name: str) -> Part | None:
+    return next((part for part in _PARTS if part == name), None)
 
 
 def part_home(name: str, say: Say = say_aloud) -> Path:

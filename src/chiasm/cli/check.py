@@ -103,10 +103,14 @@ def findings(name: str) -> Iterator[tuple[str, Finding]]:
 def plain_source(name: str) -> str:
     """Return where a fused model's language model comes from; "" when it carries it inside."""
     from chiasm.base.log import say
+    from chiasm.checkpoint.fused import is_fused
     from chiasm.checkpoint.weights import read_json
     from chiasm.recipes.loading import home_of
 
-    config = read_json(home_of(name, say) / "config.json")
+    home = home_of(name, say)
+    if is_fused(home):
+        return ""
+    config = read_json(home / "config.json")
     if not str(config.get("model_type", "")).startswith("chiasm_"):
         raise UserError(
             f"{name} is a plain language model already; name a model that was joined with eyes."

@@ -18,6 +18,7 @@ Examples:
   chiasm export my-llama-3.2-vision out                         for transformers
   chiasm export my-llama-3.2-vision out --layout meta           Meta's names, in safetensors
   chiasm export smollm2-135m-instruct smol.gguf --layout gguf   for llama.cpp
+  chiasm export my-llama-3.2-vision eyes --adapters-of llama-3.1-8b    eyes and crosses alone, for Chiasm
 
 Cross-attention models over tiles become Mllama, unified embeddings as in LLaVA-1.5 become LLaVA, language
 models Llama. What a layout cannot hold is an error, never an approximation."""
@@ -33,6 +34,8 @@ class Options:
     """Whose layout."""
     kind: Annotated[str, tyro.conf.arg(metavar="KIND", help_behavior_hint="")] = "F16"
     """Number format of a GGUF file's matrices: F32, F16, BF16, Q8_0, Q4_0, Q4_1."""
+    adapters_of: Annotated[str, tyro.conf.arg(metavar="MODEL", help_behavior_hint="")] = ""
+    """Leave the language model out: the new folder refers to this one, which must be the same."""
     json: Flag = False
     """Print what was written for programs."""
 
@@ -48,12 +51,16 @@ def main(words: list[str]) -> int:
     from chiasm.base.log import keep_stdout_clean, say
 
     keep_stdout_clean()
-    from chiasm.recipes.exporting import export
+    from chiasm.recipes.exporting import export, export_adapters
 
-    export(name, out, options.layout, options.kind, say)
+    if options.adapters_of:
+        export_adapters(name, options.adapters_of, out, say)
+    else:
+        export(name, out, options.layout, options.kind, say)
     held = [out] if out.is_file() else sorted(out.iterdir())
     size = sum(file.stat().st_size for file in held)
-    say(f"Wrote {out} in the layout of {options.layout}: {size / 1e6:.1f} MB.")
+    what = "as adapters" if options.adapters_of else f"in the layout of {options.layout}"
+    say(f"Wrote {out} {what}: {size / 1e6:.1f} MB.")
     if options.json:
         print(json_.dumps({"model": name, "written": str(out), "bytes": size}, indent=2))
     return 0

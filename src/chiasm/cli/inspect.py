@@ -186,7 +186,7 @@ def _memory(report: Report) -> Iterator[str]:
     shown = [f"{learning.tokens:,} tokens"] if learning.tokens else []
     if learning.tiles:
         shown.append(f"a picture of {learning.tiles} tile{'s' if learning.tiles > 1 else ''}")
-    each = f"each of {learning.gpus:,} GPUs" if learning.gpus > 1 else "one GPU"
+    each = f"each of {learning.gpus:,} GPUs" if learning.gpus > 1 else "one device"
     yield (
         f"to learn        {learning.table}, {' and '.join(shown)} at once: {each} holds "
         f"{_size(learning.kept.total)}"

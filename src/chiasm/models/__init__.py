@@ -25,6 +25,7 @@ from chiasm.models.clip import (
 )
 from chiasm.models.crossed import Crossed, CrossedConfig, fusion_schedule
 from chiasm.models.decoder import Decoder, DecoderConfig
+from chiasm.models.eyes import Eyes
 from chiasm.models.perceiver import (
     Aggregator,
     AggregatorConfig,
@@ -72,7 +73,9 @@ __all__ = [
 
 
 def compose(
-    config: CrossedConfig | PrefixConfig, decoder: Decoder | None = None, encoder: ViT | None = None
+    config: CrossedConfig | PrefixConfig,
+    decoder: Decoder | None = None,
+    encoder: Eyes | None = None,
 ) -> Crossed | Prefix:
     """Join a decoder and an encoder, built ones or new ones, as the configuration says."""
     joined = Crossed if isinstance(config, CrossedConfig) else Prefix

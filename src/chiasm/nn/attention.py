@@ -14,6 +14,9 @@ from chiasm.nn.masks import Groups, Look, causal_bias, pick
 from chiasm.nn.norms import RMSNorm
 from chiasm.nn.rope import Rope, rotate
 
+_SCORES = 24 << 20
+"""Bytes of scores above which queries are taken some at a time (docs/lab.md)."""
+
 
 def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
     """softmax(q kᵀ / √d + bias) v for [G, heads, Lq, d], keys and values [G, kv_heads, Lk, d].
@@ -23,9 +26,32 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
     fused kernel is the slower of the two by a quarter of a training step (docs/lab.md).
     """
     if query.dtype == torch.bfloat16 and query.device.type == "cpu":
-        return _attend_by_products(query, key, value, bias)
+        rows = _rows_at_once(query, key, value)
+        if rows >= query.shape[2]:
+            return _attend_by_products(query, key, value, bias)
+        parts = [slice(i, i + rows) for i in range(0, query.shape[2], rows)]
+        whole = bias is None or bias.shape[-2] == 1
+        return torch.cat(
+            [
+                _attend_by_products(query[:, :, p], key, value, bias if whole else bias[..., p, :])
+                for p in parts
+            ],
+            dim=2,
+        )
     grouped = query.shape[1] != key.shape[1]
     return F.scaled_dot_product_attention(query, key, value, attn_mask=bias, enable_gqa=grouped)
+
+
+def _rows_at_once(query: Tensor, key: Tensor, value: Tensor) -> int:
+    """How many queries to take at a time: scores that outgrow the processor's cache cost twice the time.
+
+    Where something learns, all: the scores are kept for the way back anyhow.
+    """
+    learning = query.requires_grad or key.requires_grad or value.requires_grad
+    row = 2 * query.shape[0] * query.shape[1] * key.shape[2]
+    if (torch.is_grad_enabled() and learning) or row * query.shape[2] <= _SCORES:
+        return query.shape[2]
+    return max(64, _SCORES // 4 // row)
 
 
 def _attend_by_products(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
@@ -37,7 +63,8 @@ def _attend_by_products(query: Tensor, key: Tensor, value: Tensor, bias: Tensor 
     v = value.reshape(groups * kv_heads, keys, width)
     scores = torch.bmm(q, k.transpose(1, 2))
     if bias is not None:
-        shaped = scores.view(groups, heads, queries, keys) + bias
+        shaped = scores.view(groups, heads, queries, keys)
+        shaped = shaped + bias if scores.requires_grad else shaped.add_(bias)
         scores = shaped.view(scores.shape)
     return torch.bmm(scores.softmax(-1), v).view(groups, heads, queries, width)
 

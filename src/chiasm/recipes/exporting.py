@@ -10,24 +10,25 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import torch
 
 from chiasm.base.errors import UserError
-from chiasm.checkpoint.composed import load_model
+from chiasm.checkpoint.composed import load_model, save_model
 from chiasm.checkpoint.folder import Opened, open_decoder, read_companions, save_decoder
-from chiasm.checkpoint.fused import is_fused, open_fused, save_fused
+from chiasm.checkpoint.fused import is_fused, load_fused, open_fused, save_fused
 from chiasm.checkpoint.gguf_write import save_gguf
 from chiasm.checkpoint.pth import open_published
 from chiasm.checkpoint.tiktoken import tokenizer_files
+from chiasm.checkpoint.weights import read_json
 from chiasm.inputs.image import FILE as PICTURES
 from chiasm.inputs.tiles import TileTransform
 from chiasm.models import CrossedConfig, DecoderConfig
 from chiasm.recipes.loading import home_of, is_ours
 from chiasm.recipes.parts import Say
 
-Layout = Literal["transformers", "meta", "gguf"]
+Layout: TypeAlias = Literal["transformers", "meta", "gguf"]
 WORDS = "tokenizer.model"
 """Meta's tokenizer, beside its weights."""
 
@@ -53,6 +54,29 @@ def export(name: str, path: Path, layout: Layout, kind: str, say: Say) -> None:
         save_decoder(opened, path, files)
     else:
         save_fused(opened, path, layout, files)
+
+
+def export_adapters(name: str, decoder: str, path: Path, say: Say) -> None:
+    """Write what stands beside the language model: eyes, projector, crosses; the folder refers to the rest.
+
+    decoder  the folder or built-in name of the language model, which must be the model's own, bit for
+             bit; `swap` puts another one there
+
+    Raises UserError when it is another, and for a model without eyes.
+    """
+    home = home_of(name, say)
+    if is_ours(home):
+        model: Any = load_model(home, torch.bfloat16, say=say).model
+        record = read_json(home / "config.json")
+    elif is_fused(home):
+        model, record = load_fused(home, torch.bfloat16)[0], {}
+    else:
+        raise UserError(f"{name} has no eyes, so it has no adapters to write.")
+    parts = {"decoder": decoder}
+    if eyes := record.get("parts", {}).get("encoder", {}).get("source"):
+        parts["encoder"] = eyes
+    config = {"system": record.get("system")}
+    save_model(model, path, config=config, files=read_companions(home), parts=parts)
 
 
 def _open(home: Path, say: Say) -> Any:

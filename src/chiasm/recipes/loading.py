@@ -142,7 +142,7 @@ def save_trained(assembled: Assembled, run: Run, path: Path, facts: dict[str, An
     frozen = {
         part: getattr(run.model, part)
         for part in ("decoder", "encoder")
-        if not any(name.startswith(f"{part}.") for name in learned)
+        if part not in run.model.new and not any(name.startswith(f"{part}.") for name in learned)
     }
     frames = assembled.processor.frames
     told = {} if frames is None else {"frames": as_record(frames)}

@@ -6,35 +6,43 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from chiasm.base.errors import UserError, did_you_mean
 from chiasm.base.layers import LowRankTable
 from chiasm.checkpoint.composed import part_home
-from chiasm.checkpoint.folder import load_decoder, load_vit
+from chiasm.checkpoint.parts import Part, load_part
 from chiasm.checkpoint.weights import Provenance
 from chiasm.inputs.chat_format import ChatFormat
-from chiasm.inputs.image import Transform
+from chiasm.inputs.image import CLIP_MEAN, Transform
+from chiasm.inputs.image import FILE as PICTURES
 from chiasm.inputs.processor import Processor
-from chiasm.inputs.tiles import AnyTransform, TileTransform
+from chiasm.inputs.tiles import AnyTransform, TileTransform, load_transform
 from chiasm.inputs.tokenizer import Tokenizer
 from chiasm.inputs.video import FrameRule
 from chiasm.models import (
     AggregatorConfig,
     Crossed,
     CrossedConfig,
+    Decoder,
     DecoderConfig,
     Prefix,
     PrefixConfig,
     ProjectorConfig,
+    ResamplerConfig,
+    ViTConfig,
     compose,
     fusion_schedule,
 )
-from chiasm.models.eyes import EyesConfig
+from chiasm.models.eyes import Eyes, EyesConfig
+from chiasm.models.eyes import eyes as eyes_of
+from chiasm.models.tiled import TiledViTConfig
 from chiasm.models.video import VideoConfig
+from chiasm.models.zoo import zoo
 from chiasm.nn import add_lora, lora_state
-from chiasm.recipes.settings import CrossedShape, ModelSettings
+from chiasm.recipes.settings import CrossedShape, ModelSettings, PrefixShape
 
 Say = Callable[[str], None]
 
@@ -56,10 +64,13 @@ def assemble(
     say: Say,
     lora: LowRankTable = (),
 ) -> Assembled:
-    """Load both parts in `dtype`, join them by new parts and adapters in fp32 drawn from `seed`."""
-    home = part_home(settings.decoder, say)
-    decoder, words = load_decoder(home, dtype)
-    encoder, eyes = load_vit(part_home(settings.encoder, say), dtype)
+    """Load both parts in `dtype`, or draw them where `settings.new` says so; join them by new parts and
+    adapters in fp32 drawn from `seed`."""
+    home = part_home(settings.words or settings.decoder, say)
+    looking = None if "encoder" in settings.new else part_home(settings.encoder, say)
+    decoder, words = _part(settings, "decoder", dtype, seed, say)
+    encoder, eyes = _part(settings, "encoder", dtype, seed, say)
+    assert isinstance(decoder, Decoder) and not isinstance(encoder, Decoder)
     config = shape_config(settings, decoder.config, encoder.config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -70,9 +81,35 @@ def assemble(
         say(f"{len(adapted)} linear layers have adapters, {size / 1e6:.2f} M parameters in all.")
     with torch.no_grad():  # a new token begins as the average of the known ones
         model.extra.weight.copy_(decoder.embed.weight.float().mean(0))
-    transform = transform_of(settings)
+    transform = transform_of(settings, looking)
     processor = make_processor(home, config, transform, settings.system, settings.frames)
+    _refuse_strange_words(processor.tokenizer, config)
     return Assembled(model.eval(), processor, {"decoder": words, "encoder": eyes})
+
+
+def _refuse_strange_words(tokenizer: Tokenizer, config: CrossedConfig | PrefixConfig) -> None:
+    if tokenizer.vocab_size > config.decoder.vocab + config.extra_tokens:
+        raise UserError(
+            f"The tokenizer has {tokenizer.vocab_size:,} tokens, but the language model only "
+            f"{config.decoder.vocab:,}; set `model.words` to a model with its vocabulary."
+        )
+
+
+def _part(
+    settings: ModelSettings, part: Part, dtype: torch.dtype, seed: int, say: Say
+) -> tuple[Decoder | Eyes, Provenance]:
+    """Load a part, or build a known model of the zoo with weights drawn from `seed`."""
+    name = getattr(settings, part)
+    if part not in settings.new:
+        return load_part(part_home(name, say), part, dtype)
+    config = zoo(name)
+    wanted = DecoderConfig if part == "decoder" else (ViTConfig, TiledViTConfig)
+    if not isinstance(config, wanted):
+        raise UserError(f"`model.{part}` is {name}, which is no {part} that can be built anew.")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        built = Decoder(config) if isinstance(config, DecoderConfig) else eyes_of(config)
+    return built.to(dtype), Provenance("new")
 
 
 def shape_config(
@@ -80,10 +117,10 @@ def shape_config(
 ) -> CrossedConfig | PrefixConfig:
     """The model's configuration that the settings and the parts' sizes give."""
     shape = settings.shape
-    if settings.image_size % encoder.patch:
+    if settings.image_size % encoder.patch and settings.image_size != encoder.image_size:
         raise UserError(
             f"`model.image_size` is {settings.image_size}, but must be a multiple of the encoder's "
-            f"patch of {encoder.patch} pixels."
+            f"patch of {encoder.patch} pixels, or its own size of {encoder.image_size}."
         )
     known = [*(f"block.{i}" for i in range(encoder.depth)), "last", "final"]
     for tap in shape.taps:
@@ -97,16 +134,30 @@ def shape_config(
             fusion_schedule(decoder.depth, shape.crosses)
         except ValueError as error:
             raise UserError(f"`model.shape.crosses` is {shape.crosses}, but {error}.") from None
-        projector = ProjectorConfig(taps=shape.taps)
         return CrossedConfig(
             decoder=decoder,
             encoder=encoder,
-            projector=projector,
+            projector=_projector(shape, encoder),
             crosses=shape.crosses,
+            cross=shape.cross,
+            attend=shape.attend,
             video=_video(shape),
         )
-    projector = ProjectorConfig(taps=shape.taps, kind="mlp", cls=False, squares=shape.squares)
-    return PrefixConfig(decoder=decoder, encoder=encoder, projector=projector)
+    return PrefixConfig(decoder=decoder, encoder=encoder, projector=_projector(shape, encoder))
+
+
+def _projector(shape: CrossedShape | PrefixShape, encoder: EyesConfig) -> ProjectorConfig:
+    """One matrix before crosses, two before the text; a resampler where a number of vectors is set."""
+    text = isinstance(shape, PrefixShape)
+    # A resampler reads CLS as it reads patches; in the text it would stand for no place.
+    settings: dict[str, Any] = {"taps": shape.taps, "cls": not text or shape.latents is not None}
+    if shape.latents is not None:
+        heads = max(1, encoder.width * len(shape.taps) // 64)
+        resampler = ResamplerConfig(latents=shape.latents, heads=min(8, heads))
+        return ProjectorConfig(**settings, kind="resampler", resampler=resampler)
+    if isinstance(shape, PrefixShape):
+        return ProjectorConfig(**settings, kind="mlp", squares=shape.squares)
+    return ProjectorConfig(**settings)
 
 
 def _video(shape: CrossedShape) -> VideoConfig | None:
@@ -123,16 +174,20 @@ def _video(shape: CrossedShape) -> VideoConfig | None:
     return VideoConfig(aggregator=merging, every=video.every)
 
 
-def transform_of(settings: ModelSettings) -> AnyTransform:
-    """What the settings make of a picture: one square, or tiles."""
+def transform_of(settings: ModelSettings, eyes: Path | None = None) -> AnyTransform:
+    """What the settings make of a picture, one square or tiles, in the brightness that `eyes` know."""
+    known = load_transform(eyes) if eyes and (eyes / PICTURES).is_file() else Transform()
+    looks: dict[str, Any] = {"mean": known.mean, "std": known.std, "size": settings.image_size}
     if settings.tiles == 1:
-        return Transform(size=settings.image_size, fit=settings.fit)
+        if known.mean != CLIP_MEAN:  # borders are the grey that becomes zero
+            looks["background"] = tuple(round(255 * level) for level in known.mean)
+        return Transform(**looks, fit=settings.fit)
     if settings.fit != "pad":
         raise UserError(
             f'`model.fit` is "{settings.fit}", but pictures of several tiles are always padded: '
             'leave it at "pad", or set `model.tiles` to 1.'
         )
-    return TileTransform(size=settings.image_size, most=settings.tiles)
+    return TileTransform(**looks, most=settings.tiles)
 
 
 def make_processor(

@@ -37,6 +37,12 @@ class CrossedShape(Settings):
     """Layers of the encoder that are read: block.N (what enters block N), last, final."""
     crosses: int = 8
     """How many cross blocks, spread over the depth by Meta's schedule."""
+    cross: Literal["llama", "flamingo"] = "llama"
+    """Whose cross blocks: in the decoder's shape with q/k norms, or 8 heads of 64 and a GELU."""
+    latents: int | None = Field(None, ge=1)
+    """Resample a picture to so many vectors (Flamingo: 64); null projects every vector."""
+    attend: Literal["last", "only_last", "all_previous"] = "last"
+    """Which pictures a token sees: the last run of them (Llama 3.2), the last one (Flamingo), or all."""
     video: VideoShape | None = None
     """Eyes for videos beside those for pictures (in YAML: {}), or null for none."""
 
@@ -50,6 +56,8 @@ class PrefixShape(Settings):
     """Layers of the encoder that are read: block.N (what enters block N), last, final."""
     squares: int = 1
     """Merge squares x squares neighbouring patches into one vector."""
+    latents: int | None = Field(None, ge=1)
+    """Resample a picture to so many vectors; null projects every patch."""
 
 
 class ModelSettings(Settings):
@@ -59,6 +67,10 @@ class ModelSettings(Settings):
     """The language model: a built-in name, or a folder in transformers' layout."""
     encoder: str = "clip-vit-base-patch16"
     """The eyes: a built-in name, or a folder in transformers' layout."""
+    new: tuple[Literal["decoder", "encoder"], ...] = ()
+    """Parts that begin with new weights: their names are then those of known models (docs/zoo.md)."""
+    words: str | None = None
+    """Whose tokenizer and chat format, where the language model is new: a built-in name or a folder."""
     shape: Annotated[CrossedShape | PrefixShape, Field(discriminator="kind")] = CrossedShape()
     """How the two are joined."""
     image_size: int = 224
