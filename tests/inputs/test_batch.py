@@ -112,8 +112,10 @@ def test_samples_that_hold_the_same_pictures_share_them(
 ) -> None:
     kinds = {tuple(picture.key for picture in sample.pictures) for sample in samples}
     batch = lay(samples, toy_tiles)
-    assert batch.pictures == sum(map(len, kinds))
     clips = {tuple(clip.key for clip in sample.clips) for sample in samples}
+    watched = {clip.key: len(toy_tiles(clip)) for sample in samples for clip in sample.clips}
+    frames = sum(watched[key] for held in clips for key in held)
+    assert batch.pictures == sum(map(len, kinds)) + frames
     assert (len(batch.vision.clips.frames) if any(clips) else 0) == sum(map(len, clips))
 
 
@@ -159,7 +161,7 @@ def test_videos_without_pictures_are_vision_without_pixels(lay: object) -> None:
     samples = [toy_rendered(1, (), [toy_video(0)]), toy_rendered(2)]
     batch = lay(samples, toy_pixels)
     vision = batch.vision
-    assert vision.pixels is None and vision.grids is None and batch.pictures == 0
+    assert vision.pixels is None and vision.grids is None and vision.pictures == 0
     assert vision.spans.shape == (*batch.tokens.shape, 2) and not vision.spans.any()
     frames = len(toy_pixels(toy_video(0)))
     assert vision.clips.frames.tolist() == [frames] and vision.clips.grids.shape == (frames, 2)
