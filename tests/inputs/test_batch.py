@@ -6,7 +6,7 @@ from itertools import groupby
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -133,6 +133,7 @@ def test_the_encoder_runs_once_for_a_picture_that_many_questions_share() -> None
 
 
 @given(lots(), st.randoms(use_true_random=False))
+@settings(max_examples=30)
 def test_the_order_of_samples_does_not_matter_to_any_of_them(
     samples: list[Rendered], random: object
 ) -> None:
