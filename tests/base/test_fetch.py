@@ -257,7 +257,7 @@ class Hub(BaseHTTPRequestHandler):
 
     def listing(self) -> dict[str, Any]:
         siblings: list[dict[str, Any]] = []
-        for name, data in FILES.items():
+        for name, data in self.server.listed.items():  # type: ignore[attr-defined]
             digest = hashlib.sha256(data).hexdigest()
             lfs = {"sha256": digest, "size": len(data), "pointerSize": 1}
             large = {"lfs": lfs} if name.endswith((".safetensors", ".bin")) else {}
@@ -273,6 +273,7 @@ class Hub(BaseHTTPRequestHandler):
 def hub(tmp_path: Path) -> Iterator[Any]:
     server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     server.asked, server.wait, server.files, server.hidden = [], 0.0, dict(FILES), set()
+    server.listed = FILES
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server

@@ -21,6 +21,7 @@ from chiasm.checkpoint.card import NAME as CARD
 from chiasm.checkpoint.card import described, write_card
 from chiasm.checkpoint.families.settings import Record
 from chiasm.checkpoint.folder import Opened, fill_folder
+from chiasm.checkpoint.hub import is_hub_id, pull_hub
 from chiasm.checkpoint.parts import Part, open_part
 from chiasm.checkpoint.weights import (
     CheckpointError,
@@ -109,7 +110,7 @@ def _reference(model: nn.Module, name: str, where: str) -> dict[str, str]:
     part = _part_called(name)
     if part is None:
         raise ValueError(f"{name} is no part; parts are {list(_PARTS)}")
-    source = where if where in PARTS else str(Path(where).resolve())
+    source = where if where in PARTS or is_hub_id(where) else str(Path(where).resolve())
     opened = open_part(part_home(source), part)
     own = model.get_submodule(name).state_dict()
     own = {key: value for key, value in own.items() if not is_adapter(key)}
@@ -244,9 +245,11 @@ def _part_called(name: str) -> Part | None:
 
 
 def part_home(name: str, say: Say = say_aloud) -> Path:
-    """Return the folder of a part: a built-in name is fetched once, a path is taken as it is."""
+    """Return the folder of a part: a built-in name or hub id is fetched once, a path taken as it is."""
     if name in PARTS:
         return pull(name, say)
+    if is_hub_id(name):
+        return pull_hub(name, say)
     if not Path(name).exists():
         raise UserError(
             f'There is neither a folder nor a built-in part called "{name}".'

@@ -17,6 +17,7 @@ from chiasm.checkpoint.builtin import PARTS
 from chiasm.checkpoint.composed import load_model, part_home, save_model
 from chiasm.checkpoint.folder import load_decoder
 from chiasm.checkpoint.fused import is_fused, load_fused
+from chiasm.checkpoint.hub import is_hub_id
 from chiasm.checkpoint.weights import read_json
 from chiasm.inputs.chat_format import ChatFormat
 from chiasm.inputs.processor import Processor
@@ -45,8 +46,8 @@ def load(
     """Load a model and the processor that feeds it.
 
     name    a run's folder; a model folder of ours; a folder of transformers' for Llama, Mllama or LLaVA,
-            or of Meta's; a GGUF file's folder; or a built-in name. A model without eyes gets a processor
-            that refuses pictures
+            or of Meta's; a GGUF file's folder; a built-in name; or a hub id (owner/model). A model
+            without eyes gets a processor that refuses pictures
     merge   add adapters to the matrices they belong to; False keeps them apart, to train on
     compat  "hf" computes what transformers does with Llama 3.2 Vision, not what Meta does (docs/compat.md)
 
@@ -103,7 +104,7 @@ def home_of(name: str, say: Say) -> Path:
                 "that began it."
             )
         return path / "model"
-    if name in PARTS or path.exists():
+    if name in PARTS or path.exists() or is_hub_id(name):
         return part_home(name, say)
     raise UserError(
         f'There is neither a model folder nor a built-in model called "{name}".'
