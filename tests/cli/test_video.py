@@ -142,3 +142,19 @@ def test_crosses_that_do_not_fit_are_one_sentence() -> None:
     fitting = shape.model_copy(update={"video": VideoShape(every=3)})
     config = shape_config(recipe(Path("."), shape=fitting).model, *sizes)
     assert config.video_token == config.decoder.vocab + 1
+
+
+def test_the_command_line_gives_a_recipe_eyes_for_videos(capsys: Any, tmp_path: Path) -> None:
+    short = ("--train.steps", "1", "--train.look-every", "0", "--train.sample-every", "0")
+    eyes = (
+        "--model.shape.crosses",
+        "4",
+        "--model.shape.video.every",
+        "2",
+        "--model.frames.most",
+        "5",
+    )
+    done = call(capsys, "train", "mine.yaml", *eyes, *short, "--runs", tmp_path)
+    assert done.code == 0, done.err
+    record = json.loads((tmp_path / "mine/model/config.json").read_text())
+    assert record["model"]["video"]["every"] == 2 and record["frames"]["most"] == 5

@@ -62,10 +62,11 @@ class Batch:
 
     @property
     def pictures(self) -> int:
-        """How many different pictures the batch holds."""
+        """How many different pictures the batch holds, the frames of its videos among them."""
         if self.vision is None:
             return 0
-        return self.vision.pictures
+        clips = self.vision.clips
+        return self.vision.pictures + (0 if clips is None else int(clips.frames.sum()))
 
 
 def pack(samples: Sequence[Rendered], pixels_of: PixelsOf) -> Batch:

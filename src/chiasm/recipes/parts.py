@@ -161,7 +161,8 @@ def _projector(shape: CrossedShape | PrefixShape, encoder: EyesConfig) -> Projec
 
 
 def _video(shape: CrossedShape) -> VideoConfig | None:
-    if (video := shape.video) is None:
+    video = shape.video
+    if not video.every:
         return None
     sizes = video.model_dump(exclude={"every"})
     merging = AggregatorConfig(**sizes, head_width=64, hidden=None, frames=video.merge)

@@ -16,6 +16,8 @@ from chiasm.training.settings import Schedule, Table, TrainSettings
 class VideoShape(Settings):
     """Eyes for videos: frames are merged over time, and blocks of their own look at what they become."""
 
+    every: int = Field(0, ge=0)
+    """A video cross stands before every so many-th cross for pictures (Llama 3: 4); 0 for no such eyes."""
     latents: int = Field(64, ge=1)
     """Vectors that a group of merged frames becomes."""
     depth: int = Field(1, ge=1)
@@ -24,8 +26,6 @@ class VideoShape(Settings):
     """Attention heads of such a block, each 64 wide."""
     merge: int = Field(16, ge=1)
     """Consecutive frames that become one group."""
-    every: int = Field(4, ge=1)
-    """A video cross stands before every so many-th cross for pictures."""
 
 
 class CrossedShape(Settings):
@@ -43,8 +43,8 @@ class CrossedShape(Settings):
     """Resample a picture to so many vectors (Flamingo: 64); null projects every vector."""
     attend: Literal["last", "only_last", "all_previous"] = "last"
     """Which pictures a token sees: the last run of them (Llama 3.2), the last one (Flamingo), or all."""
-    video: VideoShape | None = None
-    """Eyes for videos beside those for pictures (in YAML: {}), or null for none."""
+    video: VideoShape = VideoShape()
+    """Eyes for videos beside those for pictures."""
 
 
 class PrefixShape(Settings):
