@@ -153,6 +153,24 @@ def test_both_branches_answer_for_themselves() -> None:
     assert torch.equal(alone[:, :3], whole[:, :3]) and not torch.equal(alone[:, 3:], whole[:, 3:])
 
 
+@pytest.mark.parametrize(("left", "right"), [(0, 1), (0, 4)])
+def test_the_order_of_frames_is_seen_within_a_group_and_between_groups(
+    left: int, right: int
+) -> None:
+    """Groups are of three frames: exchanged within the first, and with one of the second."""
+    model = model_of("video", 0)
+    scene = build(
+        "video", [list("wvw")], lambda: (1, 1), lambda: 6, torch.Generator().manual_seed(0)
+    )
+    whole, clips = features(model, scene), scene.vision.clips
+    order = list(range(6))
+    order[left], order[right] = order[right], order[left]
+    other = replace(scene.vision, clips=replace(clips, pixels=clips.pixels[order]))
+    assert float((features(model, replace(scene, vision=other)) - whole).abs().max()) > 1e-4
+    groups = replace(scene.vision, clips=replace(clips, pixels=clips.pixels[[3, 4, 5, 0, 1, 2]]))
+    assert float((features(model, replace(scene, vision=groups)) - whole).abs().max()) > 1e-4
+
+
 def test_frames_are_seen_some_at_a_time_and_never_all(monkeypatch: pytest.MonkeyPatch) -> None:
     model = model_of("video", 0)
     scene = build(

@@ -255,7 +255,18 @@ def test_an_aggregator_reads_group_after_group(counts: list[int], merge: int, ta
     assert got.shape == (len(groups), 3, WIDTH)
     # A short last group is timed by the places of a whole one. Measured: 1.1e-15
     expected = torch.stack([resampled(model.resampler, group, merge) for group in groups])
+    expected = expected + in_order(model, merged.tolist())[:, None]
     torch.testing.assert_close(got, expected, atol=1e-12, rtol=0)
+
+
+def in_order(model: Aggregator, counts: list[int]) -> Tensor:
+    """Each effective frame's place in its clip, from a table of two rows that long clips stretch."""
+    first, last = model.order.detach()
+    rows = []
+    for count in counts:
+        steps = torch.linspace(0, 1, max(2, count), dtype=torch.float64)[:count, None]
+        rows.append(first + steps * (last - first))
+    return torch.cat(rows)
 
 
 @settings(max_examples=20)
@@ -265,10 +276,11 @@ def test_groups_given_one_by_one_are_the_whole(counts: list[int]) -> None:
     frames, counted = noise(sum(counts), 3, WIDTH), torch.tensor(counts)
     whole, _ = model(frames, counted)
     groups = model.config.groups(counted)
-    parts = [model(group, torch.tensor([len(group)]))[0] for group in frames.split(groups)]
-    assert torch.equal(torch.cat(parts), whole)
+    merged = torch.cat([model.merge(group) for group in frames.split(groups)])
+    effective = (counted + 1) // 2
+    assert torch.equal(model.in_order(merged, effective), whole)
     # Read side by side instead, they say the same. Measured: 4.4e-16
-    together = model.resampler(frames, torch.tensor(groups), 2)
+    together = model.in_order(model.resampler(frames, torch.tensor(groups), 2), effective)
     torch.testing.assert_close(together, whole, atol=1e-12, rtol=0)
 
 
@@ -278,7 +290,7 @@ def test_a_longer_merge_takes_the_weights_of_a_shorter() -> None:
     late.load_state_dict(early.state_dict(), strict=True)
     got, merged = late(noise(8, 2, WIDTH), torch.tensor([8]))
     assert merged.tolist() == [1]
-    expected = resampled(early.resampler, noise(8, 2, WIDTH))
+    expected = resampled(early.resampler, noise(8, 2, WIDTH)) + early.order[0]
     torch.testing.assert_close(got[0], expected, atol=1e-12, rtol=0)
 
 
@@ -320,7 +332,9 @@ def test_gradient_through_groups_is_the_gradient_of_the_whole() -> None:
     grads = []
     for read in (
         lambda frames: model(frames, counts)[0],
-        lambda frames: model.resampler(frames, torch.tensor([2, 1, 2]), 2),
+        lambda frames: model.in_order(
+            model.resampler(frames, torch.tensor([2, 1, 2]), 2), torch.tensor([2, 1])
+        ),
     ):
         model.zero_grad()
         frames = noise(5, 4, WIDTH).requires_grad_()
@@ -344,7 +358,7 @@ def test_frames_that_do_not_fit_their_counts_are_an_error() -> None:
 
 @pytest.mark.parametrize(
     ("width", "heads", "hidden", "crosses", "paper", "exact"),
-    [(4096, 32, 14336, 2, "0.6", 587_629_060), (8192, 64, 28672, 5, "4.6", 4_581_082_378)],
+    [(4096, 32, 14336, 2, "0.6", 587_637_252), (8192, 64, 28672, 5, "4.6", 4_581_098_762)],
 )
 def test_the_video_adapter_costs_what_the_paper_says(
     width: int, heads: int, hidden: int, crosses: int, paper: str, exact: int

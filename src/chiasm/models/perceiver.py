@@ -92,12 +92,16 @@ class Resampler(nn.Module):
         takes the table stretched over its length, linearly, ends on ends (Alayrac et al. 2022 read 30
         frames so after 8 in training).
         """
-        table = self.time
-        if frames <= len(table):
-            return table[:frames]
-        wide = table.to(torch.promote_types(table.dtype, torch.float32)).T[None]
-        stretched = F.interpolate(wide, size=frames, mode="linear", align_corners=True)
-        return stretched[0].T.to(table.dtype)
+        return _stretched(self.time, frames)
+
+
+def _stretched(table: Tensor, length: int) -> Tensor:
+    """The first rows of a table [T, width], or all of it stretched to `length` rows when that is more."""
+    if length <= len(table):
+        return table[:length]
+    wide = table.to(torch.promote_types(table.dtype, torch.float32)).T[None]
+    new = F.interpolate(wide, size=length, mode="linear", align_corners=True)
+    return new[0].T.to(table.dtype)
 
 
 class AggregatorConfig(ResamplerConfig):
@@ -116,6 +120,8 @@ class AggregatorConfig(ResamplerConfig):
     """Inner width of the feed-forward network; None = four times the vectors' width."""
     frames: Annotated[int, Field(ge=1)] = 16
     """Frames of a group in pre-training: rows of the time table, which stretches when `merge` grows."""
+    effective: Annotated[int, Field(ge=1)] = 2
+    """Effective frames of a clip in training (64 frames by 32): rows of their order table, which stretches."""
 
     def groups(self, counts: Tensor) -> list[int]:
         """Return the lengths of the groups that clips of `counts` [C] frames are cut into, end to end."""
@@ -136,35 +142,46 @@ class Aggregator(nn.Module):
         super().__init__()
         self.config = config
         self.resampler = Resampler(config, width)
+        self.order = nn.Parameter(torch.randn(config.effective, width) * width**-0.5)
 
     def forward(self, frames: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
         """Frames of C clips end to end [F, V, width], counts [C] -> [E, latents, width], counts [C].
 
         A clip becomes ⌈its frames / merge⌉ effective frames; both counts are int64, on the processor.
-        The last group of a clip may be shorter: its frames are timed by their place in a whole group,
-        because one step must mean the same time in every group.
-
-        Groups run one after the other, and when learning each runs again on the way back: beside the
-        frames, one group's activations are held, never all. A group may as well be given alone, as a
-        clip, so that not all frames need to be held either.
+        Groups run one after the other: beside the frames, one group's activations are held, never all.
         Raises ValueError when the counts do not add up to F, or one is not positive.
         """
         _sizes(counts, frames)
-        merge = self.config.merge
         groups = frames.split(self.config.groups(counts))
-        merged = [
-            # Nothing here draws random numbers, so there is no state to bring back with it.
-            checkpoint(
-                self.resampler,
-                group,
-                torch.tensor([len(group)]),
-                merge,
-                use_reentrant=False,
-                preserve_rng_state=False,
-            )
-            for group in groups
-        ]
-        return torch.cat(merged), (counts + merge - 1) // merge
+        effective = (counts + self.config.merge - 1) // self.config.merge
+        return self.in_order(
+            torch.cat([self.merge(group) for group in groups]), effective
+        ), effective
+
+    def merge(self, group: Tensor) -> Tensor:
+        """Merge the frames of one group [f, V, width] into an effective frame [1, latents, width].
+
+        A clip's last group may be shorter than the others: its frames are timed by their place in a
+        whole group, because one step must mean the same time in every group. When learning, a group runs
+        again on the way back, so that its activations need not be kept.
+        """
+        merged: Tensor = checkpoint(
+            self.resampler,
+            group,
+            torch.tensor([len(group)]),
+            self.config.merge,
+            use_reentrant=False,
+            preserve_rng_state=False,  # nothing here draws random numbers
+        )
+        return merged
+
+    def in_order(self, merged: Tensor, counts: Tensor) -> Tensor:
+        """Say which of its clip each effective frame [E, latents, width] is; counts [C] of them.
+
+        Cross-attention knows no places: without this, a clip's groups could be exchanged unseen.
+        """
+        places = torch.cat([_stretched(self.order, count) for count in counts.tolist()])
+        return merged + places[:, None].to(merged.dtype)
 
 
 def _sizes(counts: Tensor, frames: Tensor) -> list[int]:

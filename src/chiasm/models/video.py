@@ -55,8 +55,9 @@ def watch(model: nn.Module, clips: Clips) -> tuple[Tensor, Tensor]:
             stop = min(start + merge, last)
             seen = _vectors(model, clips, ends, range(start, stop))
             group = seen.unflatten(0, (stop - start, each[0])).flatten(1, 2)
-            merged.append(model.aggregator(group, torch.tensor([stop - start]))[0])
-    return torch.cat(merged), (clips.frames + merge - 1) // merge
+            merged.append(model.aggregator.merge(group))
+    effective = (clips.frames + merge - 1) // merge
+    return model.aggregator.in_order(torch.cat(merged), effective), effective
 
 
 def _vectors(model: nn.Module, clips: Clips, ends: list[int], frames: range) -> Tensor:
