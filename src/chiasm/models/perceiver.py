@@ -121,7 +121,7 @@ class AggregatorConfig(ResamplerConfig):
     frames: Annotated[int, Field(ge=1)] = 16
     """Frames of a group in pre-training: rows of the time table, which stretches when `merge` grows."""
     effective: Annotated[int, Field(ge=1)] = 2
-    """Effective frames of a clip in training (64 frames by 32): rows of their order table, which stretches."""
+    """Effective frames of a clip in training (64 by 32): rows of their order table, which stretches."""
 
     def groups(self, counts: Tensor) -> list[int]:
         """Return the lengths of the groups that clips of `counts` [C] frames are cut into, end to end."""
