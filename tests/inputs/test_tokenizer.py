@@ -149,3 +149,12 @@ def test_bad_files_get_one_sentence(tmp_path: Path) -> None:
         (tmp_path / "tokenizer.json").write_bytes(damaged)
         with pytest.raises(UserError, match="not a tokenizer that can be read"):
             Tokenizer.load(tmp_path)
+
+
+def test_a_table_must_hold_the_ordinary_tokens_and_may_lack_control_tokens() -> None:
+    tokenizer = toy_tokenizer(CHATML_CONTROLS)
+    controls = [tokenizer.control(name) for name in CHATML_CONTROLS]
+    assert tokenizer.vocab_size == tokenizer.words + len(controls)
+    assert (
+        min(controls) == tokenizer.words and max(tokenizer.encode("every word")) < tokenizer.words
+    )

@@ -18,6 +18,7 @@ from chiasm.inputs import Message, Picture, Text
 from chiasm.inputs.tiles import TileTransform
 from chiasm.models import Crossed, Prefix
 from chiasm.nn import FlamingoCrossBlock
+from chiasm.recipes.loading import load
 from chiasm.recipes.parts import assemble
 from chiasm.recipes.settings import CrossedShape, ModelSettings, PrefixShape
 from chiasm.testing import toy_decoder, toy_picture, toy_tokenizer, toy_vit
@@ -137,3 +138,20 @@ def test_what_cannot_begin_anew_is_refused(shelf: Path) -> None:
                 0,
                 lambda _: None,
             )
+
+
+def test_words_of_another_model_are_refused(shelf: Path, tmp_path: Path) -> None:
+    names = ("tokenizer.json", "chat_template.jinja")
+    files = {name: (shelf / name).read_bytes() for name in names}
+    save_decoder(toy_decoder(vocab=100), tmp_path / "small", files)
+    said = "has 256 tokens, but the .*model only"
+    with pytest.raises(UserError, match=said):
+        load(tmp_path / "small")
+    settings = ModelSettings(
+        decoder=str(tmp_path / "small"),
+        encoder=str(shelf / "clip"),
+        image_size=12,
+        shape=PrefixShape(),
+    )
+    with pytest.raises(UserError, match=said):
+        assemble(settings, torch.float32, 0, lambda _: None)

@@ -72,6 +72,15 @@ class Tokenizer:
         """Number of token ids, control tokens included."""
         return self._inner.get_vocab_size(with_added_tokens=True)
 
+    @property
+    def words(self) -> int:
+        """The end of the ids of ordinary tokens: what a model's table must hold.
+
+        Control tokens may lie behind it without rows of their own; some tokenizers bring one for padding.
+        """
+        ids = self._inner.get_vocab(with_added_tokens=True).values()
+        return 1 + max((id for id in ids if id not in self._control_ids), default=-1)
+
     def ids(self) -> dict[str, int]:
         """Return the id of every token; two tokenizers with equal ids mean the same by a number."""
         return self._inner.get_vocab(with_added_tokens=True)

@@ -75,9 +75,9 @@ def load(
 def _refuse_strange_words(model: Model, processor: Processor, home: Path) -> None:
     """A tokenizer with more tokens than the model has rows belongs to another model."""
     rows = model.config.vocab if isinstance(model, Decoder) else _rows(model)
-    if processor.tokenizer.vocab_size > rows:
+    if processor.tokenizer.words > rows:
         raise UserError(
-            f"The tokenizer in {home} has {processor.tokenizer.vocab_size:,} tokens, but the model only "
+            f"The tokenizer in {home} has {processor.tokenizer.words:,} tokens, but the model only "
             f"{rows:,}: they are of different models. Put the model's own tokenizer.json there."
         )
 

@@ -88,9 +88,9 @@ def assemble(
 
 
 def _refuse_strange_words(tokenizer: Tokenizer, config: CrossedConfig | PrefixConfig) -> None:
-    if tokenizer.vocab_size > config.decoder.vocab + config.extra_tokens:
+    if tokenizer.words > config.decoder.vocab + config.extra_tokens:
         raise UserError(
-            f"The tokenizer has {tokenizer.vocab_size:,} tokens, but the language model only "
+            f"The tokenizer has {tokenizer.words:,} tokens, but the language model only "
             f"{config.decoder.vocab:,}; set `model.words` to a model with its vocabulary."
         )
 
