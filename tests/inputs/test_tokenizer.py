@@ -16,6 +16,7 @@ from tests.inputs.toys import (
     toy_tokenizer,
 )
 
+from chiasm import testing
 from chiasm.base.errors import UserError
 from chiasm.inputs import Tokenizer
 
