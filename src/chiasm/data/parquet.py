@@ -141,23 +141,29 @@ def write_parquet(path: Path, samples: Iterable[Sample]) -> int:
     The file is built in memory: give a large set in several files. Raises MediaError for a picture
     that cannot be read, and then writes nothing.
     """
-    written, buffer = 0, io.BytesIO()
-    with pq.ParquetWriter(buffer, SCHEMA, compression="zstd", write_page_checksum=True) as writer:
-        for rows in _groups(samples):
-            writer.write_table(pa.Table.from_pylist(rows, SCHEMA), row_group_size=len(rows))
-            written += len(rows)
-    write_atomic(Path(path), buffer.getbuffer())
+    written, data = encoded(map(to_row, samples), SCHEMA)
+    write_atomic(Path(path), data)
     return written
 
 
-def _groups(samples: Iterable[Sample]) -> Iterator[list[dict[str, Any]]]:
-    rows: list[dict[str, Any]] = []
+def encoded(rows: Iterable[dict[str, Any]], schema: Any) -> tuple[int, memoryview]:
+    """Return how many rows there were, and the Parquet file of them: small row groups, checksums."""
+    written, buffer = 0, io.BytesIO()
+    with pq.ParquetWriter(buffer, schema, compression="zstd", write_page_checksum=True) as writer:
+        for group in _groups(rows):
+            writer.write_table(pa.Table.from_pylist(group, schema), row_group_size=len(group))
+            written += len(group)
+    return written, buffer.getbuffer()
+
+
+def _groups(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    group: list[dict[str, Any]] = []
     size = 0
-    for sample in samples:
-        rows.append(to_row(sample))
-        size += sum(len(file["bytes"]) for name in SHOWN for file in rows[-1][name])
-        if len(rows) == GROUP_ROWS or size >= GROUP_BYTES:
-            yield rows
-            rows, size = [], 0
-    if rows:
-        yield rows
+    for row in rows:
+        group.append(row)
+        size += sum(len(file["bytes"]) for name in SHOWN for file in row[name])
+        if len(group) == GROUP_ROWS or size >= GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
