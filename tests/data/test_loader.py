@@ -9,7 +9,7 @@ import torch
 
 from chiasm.base.config import from_record
 from chiasm.base.errors import UserError
-from chiasm.data.loader import PackingLoader
+from chiasm.data.loader import PackingLoader, Step
 from chiasm.data.rows import BadSample
 from chiasm.data.settings import LoadSettings
 from chiasm.data.sources import Listed
@@ -69,7 +69,7 @@ def words_of(batch, renderer):
 
 
 def answers(made, step):
-    parts, _, _ = made.parts(step)
+    parts = made.step(step).batches
     return [text for part in parts for text in words_of(part, made.renderer)]
 
 
@@ -90,10 +90,10 @@ def test_questions_rotate_until_all_were_asked():
 
 def test_a_step_depends_on_seed_and_step_alone():
     one, other = loader(), loader()
-    far = other.parts(11)[0]
+    far = other.step(11).batches
     for step in (3, 0, 11):
-        one.parts(step)
-    assert (one.parts(11)[0][0].tokens == far[0].tokens).all()
+        one.step(step)
+    assert (one.step(11).batches[0].tokens == far[0].tokens).all()
     assert answers(loader(seed=1), 0) != answers(loader(seed=0), 0)
 
 
@@ -126,14 +126,14 @@ def test_pictures_are_prepared_on_one_thread_and_the_model_keeps_all_of_its_own(
 @pytest.mark.parametrize("parts", [1, 2, 3])
 def test_micro_batches_hold_the_same_samples_however_many(parts):
     assert sorted(answers(loader(parts=parts), 2)) == sorted(answers(loader(), 2))
-    assert len(loader(parts=parts).parts(2)[0]) == parts
+    assert len(loader(parts=parts).step(2).batches) == parts
 
 
 @pytest.mark.parametrize(
     "config", [toy_crossed_config(), toy_prefix_config()], ids=lambda c: c.kind
 )
 def test_questions_about_one_picture_share_it(config):
-    (batch,) = loader(config=config).parts(0)[0]
+    (batch,) = loader(config=config).step(0).batches
     assert batch.pictures == 3 and len(batch.segments.unique()) == 6
 
 
@@ -177,8 +177,7 @@ def test_what_is_held_back_joins_after_its_records_and_nothing_else_changes():
 
 def test_a_record_of_which_all_is_held_back_gives_nothing_and_is_no_fault():
     made = loader(later="q", later_from=3)
-    parts, used, skipped = made.parts(0)
-    assert (parts, used, skipped) == ([], 0, [])
+    assert made.step(0) == Step()
     assert len(answers(made, 1)) == 6
 
 

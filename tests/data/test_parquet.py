@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from chiasm.base.errors import UserError
-from chiasm.data.parquet import GROUP_ROWS, parquet, write_parquet
+from chiasm.data.parquet import GROUP_ROWS, write_parquet
+from chiasm.data.parquet_source import parquet
 from chiasm.data.rows import BadSample
 from chiasm.inputs.media import MediaError
 from chiasm.inputs.message import Message, Picture, Sample, Text, Video
@@ -100,10 +101,9 @@ def test_row_groups_are_small_and_only_the_needed_ones_are_read(tmp_path: Path) 
     write_parquet(path, [sample(n) for n in range(3 * GROUP_ROWS)])
     assert pq.read_metadata(path).num_row_groups == 3
     source = parquet(path)
-    reads = source._table.cache_info
     for number in range(GROUP_ROWS, 2 * GROUP_ROWS):
         source[number]
-    assert reads().misses == 1
+    assert source.reads == 1
 
 
 def foreign(path: Path, messages: list[object], images: object, **more: object) -> Path:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from chiasm.base.errors import UserError
 from chiasm.data.pairs import captioned
-from chiasm.data.parquet import parquet
+from chiasm.data.parquet_source import parquet
 from chiasm.data.shards import (
     INDEX,
     Row,

@@ -1,8 +1,9 @@
 """Which samples a step sees, as a pure function of the seed and the step.
 
     step ──► records of the step ──► questions of each record ──► rendered ──► packed micro-batches
-             a permutation of          a rotation through a          refused and counted
-             the epoch (seed, epoch)   shuffle (seed, record)        when they do not fit
+             order.py: a permutation   a rotation through a          refused and counted
+             of the epoch, shared      shuffle (seed, record)        when they do not fit
+             among the ranks
 
 No state but the step: a run that resumes at step N sees exactly what it would have seen.
 """
@@ -11,30 +12,46 @@ from __future__ import annotations
 
 import random
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import lru_cache
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from chiasm.base.errors import UserError
 from chiasm.data.balance import Balance, asked_and_said
+from chiasm.data.order import Order, places
 from chiasm.data.settings import LoadSettings
 from chiasm.data.sources import BadSample, Source
 from chiasm.inputs.batch import Batch, PixelsOf, pack
 from chiasm.inputs.chat import Rendered, Renderer
 from chiasm.inputs.media import MediaError
-from chiasm.inputs.message import Sample
+from chiasm.inputs.message import Sample, Shown
+
+
+@dataclass
+class Step:
+    """What a rank sees at one step."""
+
+    batches: list[Batch] = field(default_factory=list)
+    """Its micro-batches."""
+    used: int = 0
+    """How many samples they hold."""
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    """(key, reason) of every sample that was refused."""
 
 
 class PackingLoader:
-    """Packs a source into micro-batches, one step ahead of the model.
+    """Packs a source into micro-batches, some steps ahead of the model.
 
     A sample that cannot be used is refused with its reason, counted and reported through `refused`; it is
-    never replaced by another one.
+    never replaced by another one. `rank` of `world` processes takes its share of every step. `pixels_of` is
+    called from `settings.workers` threads at once.
     """
 
     def __init__(
@@ -45,15 +62,19 @@ class PackingLoader:
         settings: LoadSettings,
         *,
         refused: Callable[[str, str], None] = lambda key, reason: None,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         if not len(source):
             raise UserError(f"The data source {source.name} holds no record.")
         self.source, self.renderer, self.pixels_of = source, renderer, pixels_of
         self.settings, self.refused = settings, refused
+        self.rank, self.world = rank, world
+        places(0, settings.records, rank, world)  # what cannot be shared is said before any work
         self.balance = Balance(source) if settings.balance else None
         self.used = 0
         self.skipped: Counter[str] = Counter()
-        self._order = lru_cache(maxsize=2)(self._permutation)
+        self.order = Order(len(source), settings.seed)
 
     def record(self) -> dict[str, Any]:
         """Samples used and refused so far, for the checkpoint."""
@@ -64,33 +85,38 @@ class PackingLoader:
         self.used, self.skipped = record["used"], Counter(record["skipped"])
 
     def stream(self, start: int, stop: int) -> Iterator[list[Batch]]:
-        """The micro-batches of steps start … stop - 1; the next step is prepared while one is used."""
-        with _lone_thread() as worker:
-            ahead = [worker.submit(self.parts, step) for step in range(start, min(start + 1, stop))]
-            for step in range(start, stop):
-                parts, used, skipped = ahead.pop().result()
-                if step + 1 < stop:
-                    ahead.append(worker.submit(self.parts, step + 1))
-                self._count(used, skipped)
-                yield parts
+        """The micro-batches of steps start … stop - 1; later steps are prepared while one is used."""
+        with _lone_thread() as worker, _threads(self.settings.workers) as pool:
+            steps = iter(range(start, stop))
+            first = islice(steps, self.settings.ahead)
+            ahead = deque(worker.submit(self.step, step, pool) for step in first)
+            while ahead:
+                made = ahead.popleft().result()
+                if (step := next(steps, None)) is not None:
+                    ahead.append(worker.submit(self.step, step, pool))
+                self._count(made)
+                yield made.batches
 
-    def parts(self, step: int) -> tuple[list[Batch], int, list[tuple[str, str]]]:
-        """The micro-batches of a 0-based step, how many samples they hold, and (key, reason) refused."""
+    def step(self, step: int, pool: ThreadPoolExecutor | None = None) -> Step:
+        """What this rank sees at a 0-based step; `pool` decodes its pictures side by side."""
+        made = Step()
+        taken = places(step, self.settings.records, self.rank, self.world)
+        records = [self._samples(place, made.skipped) for place in taken]
+        pixels = _Pixels(self.pixels_of, records, pool)
         rendered: list[list[Rendered]] = []
-        skipped: list[tuple[str, str]] = []
-        for place in range(step * self.settings.records, (step + 1) * self.settings.records):
-            kept = [self._render(sample, skipped) for sample in self._samples(place, skipped)]
+        for samples in records:
+            kept = [self._render(sample, pixels, made.skipped) for sample in samples]
             rendered.append([sample for sample in kept if sample is not None])
         each = -(-len(rendered) // self.settings.parts)
         lots = (rendered[i : i + each] for i in range(0, len(rendered), each))
         flat = [[sample for record in lot for sample in record] for lot in lots]
-        batches = [pack(lot, self.pixels_of) for lot in flat if lot]
-        return batches, sum(map(len, rendered)), skipped
+        made.batches = [pack(lot, pixels) for lot in flat if lot]
+        made.used = sum(map(len, rendered))
+        return made
 
     def _samples(self, place: int, skipped: list[tuple[str, str]]) -> Sequence[Sample]:
         """The questions of the record at a place of the endless order."""
-        epoch, index = divmod(place, len(self.source))
-        number = self._order(epoch)[index]
+        epoch, number = self.order.at(place)
         try:
             record = self.source[number]
         except BadSample as error:
@@ -113,12 +139,9 @@ class PackingLoader:
         found = re.compile(self.settings.later).search
         return [sample for sample in record if not found(asked_and_said(sample)[0])]
 
-    def _permutation(self, epoch: int) -> list[int]:
-        order = list(range(len(self.source)))
-        random.Random(f"{self.settings.seed}/epoch/{epoch}").shuffle(order)
-        return order
-
-    def _render(self, sample: Sample, skipped: list[tuple[str, str]]) -> Rendered | None:
+    def _render(
+        self, sample: Sample, pixels: PixelsOf, skipped: list[tuple[str, str]]
+    ) -> Rendered | None:
         """Render a sample and prove that what it shows decodes, or say why not."""
         if not any(message.role == "assistant" for message in sample.messages):
             skipped.append((sample.key, "no_target"))
@@ -126,7 +149,7 @@ class PackingLoader:
         try:
             rendered = self.renderer.render(sample)
             for shown in rendered.shown:
-                self.pixels_of(shown)
+                pixels(shown)
         except MediaError as error:
             skipped.append((sample.key, error.reason))
             return None
@@ -135,9 +158,9 @@ class PackingLoader:
             return None
         return without_tail(rendered)
 
-    def _count(self, used: int, skipped: list[tuple[str, str]]) -> None:
-        self.used += used
-        for key, reason in skipped:
+    def _count(self, made: Step) -> None:
+        self.used += made.used
+        for key, reason in made.skipped:
             self.skipped[reason] += 1
             self.refused(key, reason)
         lost = sum(self.skipped.values())
@@ -149,9 +172,59 @@ class PackingLoader:
             )
 
 
+class _Pixels:
+    """The pixels of everything that a step shows, decoded once, side by side where there is a pool."""
+
+    def __init__(
+        self,
+        pixels_of: PixelsOf,
+        records: Sequence[Sequence[Sample]],
+        pool: ThreadPoolExecutor | None,
+    ) -> None:
+        self.pixels_of = pixels_of
+        self.held: dict[str, Tensor | MediaError] = {}
+        if pool is not None:
+            shown = (part for record in records for sample in record for part in _shown(sample))
+            different = {id(part): part for part in shown}.values()
+            self.held.update(made for made in pool.map(self._made, different) if made is not None)
+
+    def __call__(self, shown: Shown) -> Tensor:
+        if (found := self.held.get(shown.key)) is None:
+            found = self.held[shown.key] = self.pixels_of(shown)
+        if isinstance(found, MediaError):
+            raise found
+        return found
+
+    def _made(self, shown: Shown) -> tuple[str, Tensor | MediaError] | None:
+        try:
+            key = shown.key
+        except MediaError:
+            return None  # a file that cannot be read is told when its sample is rendered
+        try:
+            return key, self.pixels_of(shown)
+        except MediaError as error:
+            return key, error
+
+
+def _shown(sample: Sample) -> Iterator[Shown]:
+    return (
+        part for message in sample.messages for part in message.parts if isinstance(part, Shown)
+    )
+
+
 def without_tail(rendered: Rendered) -> Rendered:
     """Drop what stands behind the last learned token: nothing is predicted there, so nothing is run."""
     return rendered.until(len(rendered.trained) - rendered.trained[::-1].index(True))
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[ThreadPoolExecutor | None]:
+    """Threads that decode, or none where one is enough: the loader's own does it."""
+    if count == 1:
+        yield None
+        return
+    with ThreadPoolExecutor(count, "decode", torch.set_num_threads, (1,)) as pool:
+        yield pool
 
 
 @contextmanager

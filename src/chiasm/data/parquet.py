@@ -4,28 +4,23 @@
     images    list of {bytes, path}                       ◄── the next one of the images,
     videos    list of {bytes, path}                           {type: "video"} for that of the videos
 
-A row is one record. Rows are read in groups when one of them is asked for, so files should have
-small row groups, as ours have.
+A row is one record. Written in small row groups, because they are what reading one row costs
+(parquet_source.py).
 """
 
 from __future__ import annotations
 
-import glob
 import io
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from chiasm.base.errors import UserError
 from chiasm.base.files import write_atomic
-from chiasm.data.rows import BadSample, from_messages, to_row
-from chiasm.inputs.message import Record, Sample
+from chiasm.data.rows import to_row
+from chiasm.inputs.message import Sample
 
 SCHEMA = pa.schema(
     {
@@ -44,95 +39,6 @@ SCHEMA = pa.schema(
 SHOWN = ("images", "videos")
 GROUP_ROWS, GROUP_BYTES = 64, 8 << 20
 """A row group ends after so many rows or so many bytes of files: what reading one row costs."""
-
-
-@dataclass(frozen=True)
-class ParquetSource:
-    """Rows of Parquet files as records of one sample each."""
-
-    name: str
-    files: tuple[tuple[Path, Any], ...]
-    """Each file with its metadata, which `read` would otherwise parse again for every group."""
-    groups: tuple[tuple[int, int, int], ...]
-    """(file, row group within it, first row of that file) of all row groups in order."""
-    starts: tuple[int, ...]
-    """The first row of each group, and behind them the count of all rows."""
-    _table: Any = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        # Two groups: neighbours in order of rows are read once, memory stays that of two groups.
-        object.__setattr__(self, "_table", lru_cache(maxsize=2)(self._read))
-
-    def __len__(self) -> int:
-        return self.starts[-1]
-
-    def __getitem__(self, index: int) -> Record:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        # Empty groups share their start with the next one: the last of equals has the rows.
-        number = bisect_right(self.starts, index) - 1
-        file, group, first = self.groups[number]
-        path = self.files[file][0]
-        where = f"{path}, row {index - first}"
-        try:
-            table = self._table(number)
-            row = table.slice(index - self.starts[number], 1).to_pylist()[0]
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            detail = f"row group {group} is damaged ({str(error).splitlines()[0].rstrip('.')})"
-            raise BadSample("damaged_file", where, detail) from None
-        key = f"{self.name}/{index}"
-        return (from_messages(row, path.parent, key, where),)
-
-    def _read(self, number: int) -> Any:
-        file, group, _ = self.groups[number]
-        path, metadata = self.files[file]
-        with pq.ParquetFile(path, metadata=metadata, page_checksum_verification=True) as opened:
-            held = [name for name in SCHEMA.names if name in opened.schema_arrow.names]
-            return opened.read_row_group(group, columns=held, use_threads=False)
-
-
-def parquet(pattern: str | Path) -> ParquetSource:
-    """Open Parquet files: one file, a folder of .parquet files, or a pattern ("data/*.parquet").
-
-    Only the files' footers are read here. Raises UserError when a file is no Parquet file or has no
-    column `messages`.
-    """
-    paths = _matching(pattern)
-    files = tuple((path, _metadata(path)) for path in paths)
-    groups, starts = [], [0]
-    for number, (_, metadata) in enumerate(files):
-        first = starts[-1]
-        for group in range(metadata.num_row_groups):
-            groups.append((number, group, first))
-            starts.append(starts[-1] + metadata.row_group(group).num_rows)
-    if starts[-1] == 0:
-        raise UserError(f"{pattern} holds no row.")
-    name = paths[0].stem if len(paths) == 1 else paths[0].parent.resolve().name
-    return ParquetSource(name, files, tuple(groups), tuple(starts))
-
-
-def _matching(pattern: str | Path) -> list[Path]:
-    if Path(pattern).is_file():
-        return [Path(pattern)]
-    wanted = str(Path(pattern) / "*.parquet") if Path(pattern).is_dir() else str(pattern)
-    if paths := sorted(Path(path) for path in glob.glob(wanted, recursive=True)):
-        return paths
-    raise UserError(f"No Parquet file matches {pattern}; check the path of the data.")
-
-
-def _metadata(path: Path) -> Any:
-    try:
-        metadata = pq.read_metadata(path)
-        names = metadata.schema.to_arrow_schema().names
-    except (pa.ArrowException, OSError) as error:
-        told = str(error).splitlines()[0].rstrip(".")
-        raise UserError(f"{path} cannot be read as a Parquet file ({told}).") from None
-    if "messages" not in names:
-        raise UserError(
-            f"{path} has no column `messages`; its columns are {', '.join(names)}. A sample is a "
-            "row with `messages` (list of role, content) and `images` (list of bytes, path)."
-        )
-    return metadata
 
 
 def write_parquet(path: Path, samples: Iterable[Sample]) -> int:

@@ -25,6 +25,8 @@ REASONS = {
     "picture_count": "the text has not as many places for pictures as there are images",
     "video_count": "the text has not as many places for videos as there are videos",
     "damaged_file": "this part of the file is damaged",
+    "shard_truncated": "the file ends before this record, which its index promises",
+    "checksum": "a picture is not the one that was written (its SHA-256 differs)",
 }
 """Every way in which a source can refuse a sample (a picture's own faults are a MediaError)."""
 

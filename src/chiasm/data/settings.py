@@ -24,6 +24,10 @@ class LoadSettings(Settings):
     """How many records are seen before they join."""
     parts: PositiveInt = 1
     """Micro-batches that a step is cut into."""
+    workers: PositiveInt = 1
+    """Pictures that are decoded at once, each in a process of its own."""
+    ahead: PositiveInt = 1
+    """Steps that are prepared while the model works on one."""
     max_tokens: PositiveInt = 1024
     """A longer sample is refused and counted, never cut."""
     max_skipped: float = 0.01

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from chiasm.base.errors import UserError
-from chiasm.data.parquet import parquet, write_parquet
+from chiasm.data.parquet import write_parquet
+from chiasm.data.parquet_source import parquet
 from chiasm.data.rows import CAPTION_PROMPT, BadSample, from_fields, question_answer
 from chiasm.inputs.message import Picture, Record, Sample, Shown
 

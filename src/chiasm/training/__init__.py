@@ -1,6 +1,6 @@
 """training: how a model learns. The one loop, what it minimises, and who learns how fast.
 
-    loader.parts(step) ─► objective.loss(model, part) = a sum ─► / the step's count ─► backward
+    loader.step(step)  ─► objective.loss(model, part) = a sum ─► / the step's count ─► backward
                                                                       │
     checkpoints, metrics, samples ◄── observers(facts) ◄── optimizer ◄┘ gradient clipped
 
