@@ -59,7 +59,7 @@ class ListSource:
         if end - start > MOST_TEXT:
             detail = f"the line has {end - start} bytes, more than {MOST_TEXT}"
             raise BadSample("long_line", where, detail)
-        text = decoded(_bytes(self.path, start, end), where)
+        text = decoded(_bytes(self.path, start, end), where, begins=start == 0)
         row = self._row(text, where) if self.comma else parsed(text, where)
         folder = self.path.parent
         place = Place(self.name, folder.resolve(), folder, where)
