@@ -139,7 +139,7 @@ def check(kind: str, held: Sound, fault: str, number: int) -> Counter[str]:
             assert digest == held.outcome.whole[key], f"{about}: {key}"
     if kind in ("tar", "arrow", *CHECKED) and set(held.outcome.whole) - set(found.whole):
         assert found.refused, f"{about}: records are lost without a word"
-    if kind in ("csv", "tsv", "jsonl"):
+    if kind in ("tsv", "jsonl") or (kind == "csv" and b'"' not in data):
         lines = sum(bool(line.strip()) for line in data.split(b"\n"))
         assert found.count == lines - (kind != "jsonl"), about
     return found.refused

@@ -107,10 +107,12 @@ def _lines(path: Path) -> Iterator[Line]:
             number, start, end = number + 1, end, end + len(text)
             if number == 1 and text.startswith((b"\xff\xfe", b"\xfe\xff")):
                 raise UserError(f"{path} is UTF-16: save it as UTF-8.")
-            short = len(text) <= MOST_TEXT
+            if len(text) <= MOST_TEXT:
+                yield number, start, end, text
+                continue
             while not text.endswith(b"\n") and (text := file.readline(1 << 20)):
-                short, end = False, end + len(text)
-            yield number, start, end, text if short else None
+                end += len(text)
+            yield number, start, end, None
 
 
 def _bytes(path: Path, start: int, end: int) -> bytes:
