@@ -103,7 +103,7 @@ def test_row_groups_are_small_and_only_the_needed_ones_are_read(tmp_path: Path) 
     source = parquet(path)
     for number in range(GROUP_ROWS, 2 * GROUP_ROWS):
         source[number]
-    assert source.reads == 1
+    assert source.rows.reads == 1
 
 
 def foreign(path: Path, messages: list[object], images: object, **more: object) -> Path:

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from tests.data.test_shards import COLUMNS, rows
 
-from chiasm.data import parquet_source
 from chiasm.data.parquet import GROUP_ROWS
-from chiasm.data.parquet_source import parquet
+from chiasm.data.parquet_rows import ParquetRows
+from chiasm.data.parquet_source import ParquetSource, parquet
 from chiasm.data.rows import BadSample
 from chiasm.data.shards import write_index, write_shard
 
@@ -61,7 +61,7 @@ def test_any_row_in_any_order_from_memory_and_from_the_cache(folder: Path) -> No
     assert sorted(path.stat().st_mtime_ns for path in cache.rglob("*.arrow")) == made
     source = parquet(folder, cache)
     assert [outcome(source, i) for i in range(len(source))] == WHOLE
-    assert source.reads == 0
+    assert source.rows.reads == 0
 
 
 def test_a_damaged_cache_is_made_again(folder: Path) -> None:
@@ -72,16 +72,15 @@ def test_a_damaged_cache_is_made_again(folder: Path) -> None:
     assert outcomes(folder, cache) == WHOLE
 
 
-def test_memory_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet_source, "MEMORY", 1)
-    source = parquet_source.ParquetSource("few", parquet(folder).files, memory=1)
+def test_memory_is_bounded(folder: Path) -> None:
+    large = parquet(folder)
+    source = ParquetSource(ParquetRows("few", large.rows.files, large.rows.wanted, memory=1))
     for index in (0, GROUP_ROWS, 0, EACH, 0):
         source[index]
-    assert source.reads == 5 and len(source._held) == 1
-    large = parquet(folder)
+    assert source.rows.reads == 5 and len(source.rows._held) == 1
     for index in (0, GROUP_ROWS, 0, EACH, 0):
         large[index]
-    assert large.reads == 3
+    assert large.rows.reads == 3
 
 
 def test_a_row_group_with_a_flipped_bit_is_refused_and_the_others_stay(folder: Path) -> None:
@@ -134,4 +133,4 @@ def test_a_picture_that_is_not_the_one_written_is_refused(tmp_path: Path) -> Non
     lying = table.set_column(place, table.schema.field(place), [[[each] for each in sums]])
     pq.write_table(lying, tmp_path / "a.parquet")
     source = parquet(tmp_path / "a.parquet")
-    assert Counter(outcome(source, i) for i in range(1000)) == {"checksum": 1000}
+    assert Counter(outcome(source, i) for i in range(1000)) == {"wrong_checksum": 1000}
