@@ -74,6 +74,7 @@ def test_apt_delivers_once(archive: None, tmp_path: Path) -> None:
     said: list[str] = []
     file = fetch_deb("toy", "1:2.0-1", DEB_SHA, tmp_path / "cache", said.append)
     assert file.read_bytes() == DEB and file.parent.name == "toy-1-2.0-1"
+    assert folder_names(file.parent) == [file.name]
     assert fetch_deb("toy", "1:2.0-1", DEB_SHA, tmp_path / "cache", said.append) == file
     assert said == ["Fetching toy=1:2.0-1 with apt-get ..."]
     file.write_bytes(DEB[:-9])
