@@ -28,6 +28,7 @@ REASONS = {
     "bad_turns": "user and assistant do not take turns",
     "same_answers": "both answers are the same",
     "tie": "neither answer was found better",
+    "bad_drawing": "the drawing cannot be made into a picture",
     "damaged_file": "this part of the file is damaged",
     "bad_json": "the record is not valid JSON",
     "long_line": "the line is longer than the limit",
