@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -151,6 +151,17 @@ def _values(rng: Random, count: int, top: float, least: float, drift: int) -> tu
         shares = [min(1.0, max(least, share + rng.gauss(0, 0.04))) for share in shares]
     whole = top >= 50 or rng.random() < 0.5
     return tuple(float(round(s * top)) if whole else significant(s * top) for s in shares)
+
+
+def shared_out(data: ChartData) -> ChartData:
+    """Turn at most seven values into whole shares of 100, none below 3."""
+    _, values = data.series[0]
+    kept = [(n, v) for n, v in zip(data.names, values, strict=True) if v > 0.05 * max(values)][:7]
+    total = sum(value for _, value in kept)
+    shares = [max(3, int(100 * value / total)) for _, value in kept]
+    shares[shares.index(max(shares))] += 100 - sum(shares)
+    named = tuple(name for name, _ in kept)
+    return replace(data, names=named, series=(("", tuple(map(float, shares))),), value="Share (%)")
 
 
 # ---------------------------------------------------------------- real tables

@@ -10,12 +10,12 @@ The truth holds the data, the colours, the axes' box in pixels and the limits of
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import Any
 
-from chiasm.data.render.chart_data import ChartData, chart_data, points, sizes
+from chiasm.data.render.chart_data import ChartData, chart_data, points, shared_out, sizes
 from chiasm.data.render.chart_questions import (
     Reading,
     about_chart,
@@ -215,17 +215,6 @@ def _drawn_chart(
     }
     questions = about_chart(rng, data, reading)
     return Drawn(encoded(image, rng), truth, questions, f"{kind}/{look.style}")
-
-
-def shared_out(data: ChartData) -> ChartData:
-    """Turn at most seven values into whole shares of 100, none below 3."""
-    _, values = data.series[0]
-    kept = [(n, v) for n, v in zip(data.names, values, strict=True) if v > 0.05 * max(values)][:7]
-    total = sum(value for _, value in kept)
-    shares = [max(3, int(100 * value / total)) for _, value in kept]
-    shares[shares.index(max(shares))] += 100 - sum(shares)
-    named = tuple(name for name, _ in kept)
-    return replace(data, names=named, series=(("", tuple(map(float, shares))),), value="Share (%)")
 
 
 def _scatter(rng: Random, library: Mapping[str, Any]) -> Drawn:

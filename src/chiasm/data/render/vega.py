@@ -10,13 +10,14 @@ from functools import lru_cache
 from random import Random
 from typing import Any
 
-from chiasm.data.render.chart_data import ChartData, chart_data
+from chiasm.data.render.asking import spelt
+from chiasm.data.render.chart_data import ChartData, chart_data, shared_out
 from chiasm.data.render.chart_questions import Reading, about_chart, readable
 from chiasm.data.render.drawn import Drawn, Kind
 from chiasm.data.render.paper import extra, font_folder
 from chiasm.data.render.plot import FONTS, PALETTES, ticks
 
-MARKS = ("bar", "bar", "across", "line", "area", "grouped", "piled", "arc")
+MARKS = ("bar", "bar", "across", "line", "area", "grouped", "arc")
 
 
 @lru_cache(maxsize=1)
@@ -36,15 +37,14 @@ def needs_vega() -> None:
 def draw_vega(rng: Random, library: Mapping[str, Any]) -> Drawn:
     """Draw one chart."""
     mark = rng.choice(MARKS)
-    several = mark in ("grouped", "piled") or (mark == "line" and rng.random() < 0.4)
+    several = mark == "grouped" or (mark == "line" and rng.random() < 0.4)
     data = chart_data(rng, library, several=several, in_time=mark in ("line", "area"))
     colours = list(PALETTES[rng.choice(sorted(PALETTES))])
-    piled = mark in ("piled", "arc")
-    columns = list(zip(*(values for _, values in data.series), strict=True))
-    high = max(sum(column) if mark == "piled" else max(column) for column in columns)
-    limits = ticks(0, high * 1.08)
+    if mark == "arc":
+        data = shared_out(data)
+    limits = ticks(0, 1.08 * max(max(values) for _, values in data.series))
     free = Reading(False, limits[0], limits[-1])
-    labels = piled or (not several and (rng.random() < 0.4 or not readable(data, free)))
+    labels = mark == "arc" or (not several and (rng.random() < 0.4 or not readable(data, free)))
     titled, named = rng.random() < 0.85, rng.random() < 0.85
     spec = _specification(rng, data, mark, limits, titled=titled, named=named)
     if labels:
@@ -53,7 +53,7 @@ def draw_vega(rng: Random, library: Mapping[str, Any]) -> Drawn:
     spec["config"] = _config(rng, colours, ground)
     scale = rng.choice((1.0, 1.2, 1.4))
     picture = engine().vegalite_to_png(spec, vl_version="5.20", scale=scale)
-    reading = Reading(labels, limits[0], limits[-1], titled, named and mark != "arc")
+    reading = Reading(labels, limits[0], limits[-1], titled, named, shares=mark == "arc")
     truth = {
         "type": f"vega-{mark}",
         "title": data.title,
@@ -72,7 +72,12 @@ def _specification(
 ) -> dict[str, Any]:
     """The data, the mark, and what stands for what."""
     values = [
-        {"name": name, "series": series or data.value, "value": numbers[place]}
+        {
+            "name": name,
+            "series": series or data.value,
+            "value": numbers[place],
+            "told": spelt(numbers[place]) + ("%" if mark == "arc" else ""),
+        }
         for series, numbers in data.series
         for place, name in enumerate(data.names)
     ]
@@ -89,7 +94,7 @@ def _specification(
         "title": data.value if named else None,
         "scale": {"domain": [limits[0], limits[-1]], "nice": False},
         "axis": {"values": limits, "grid": rng.random() < 0.6},
-        "stack": "zero" if mark == "piled" else None,
+        "stack": None,
     }
     ink = {"field": "series", "type": "nominal", "sort": None, "title": None}
     channels: dict[str, Any] = {"x": things, "y": amounts}
@@ -100,9 +105,9 @@ def _specification(
     elif mark == "arc":
         share = {"field": "value", "type": "quantitative", "stack": True}
         channels = {"theta": share, "color": {**ink, "field": "name"}}
-    if mark in ("piled", "line") and len(data.series) > 1:
+    if mark == "line" and len(data.series) > 1:
         channels["color"] = ink
-    kind = {"across": "bar", "grouped": "bar", "piled": "bar"}.get(mark, mark)
+    kind = {"across": "bar", "grouped": "bar"}.get(mark, mark)
     shape: dict[str, Any] = {"type": kind}
     if kind in ("line", "area"):
         shape |= {"point": rng.random() < 0.7} | ({"opacity": 0.6} if kind == "area" else {})
@@ -123,13 +128,10 @@ def _with_labels(mark: str, spec: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The layer of marks, and one of values: beside them, or in their middle."""
     [marks] = spec["layer"]
     text: dict[str, Any] = {"type": "text", "color": "#222222"}
-    channels: dict[str, Any] = {"text": {"field": "value", "type": "quantitative"}}
+    channels: dict[str, Any] = {"text": {"field": "told", "type": "nominal"}}
     if mark == "arc":
-        text |= {"radius": 75, "color": "white"}
+        text |= {"radius": 80}
         channels["color"] = {"value": "black"}
-    elif mark == "piled":
-        channels["y"] = {**spec["encoding"]["y"], "bandPosition": 0.5}
-        channels |= {"detail": {"field": "series"}, "color": {"value": "black"}}
     elif mark == "across":
         text |= {"align": "left", "dx": 3}
     else:
