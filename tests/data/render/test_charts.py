@@ -9,9 +9,6 @@ from PIL import Image, ImageColor
 
 pytest.importorskip("matplotlib")
 
-from chiasm.data.render.chart_data import chart_data, points, sizes
-from chiasm.data.render.charts import KINDS
-from chiasm.evaluation.verify import right
 from tests.data.render.truth import (
     asked_of,
     draw,
@@ -19,8 +16,18 @@ from tests.data.render.truth import (
     same_in_another_process,
 )
 
+from chiasm.data.render.chart_data import chart_data, points, sizes
+from chiasm.data.render.charts import KINDS
+from chiasm.evaluation.verify import right
+
 CARS = [
-    {"Name": f"car {n}", "Origin": o, "Year": f"{1970 + n % 7}-01-01", "Miles": 10 + n % 23, "Power": p}
+    {
+        "Name": f"car {n}",
+        "Origin": o,
+        "Year": f"{1970 + n % 7}-01-01",
+        "Miles": 10 + n % 23,
+        "Power": p,
+    }
     for n, (o, p) in enumerate(
         (random.Random(n).choice(("USA", "Japan", "Europe")), 50 + 7 * (n % 19) + n / 10)
         for n in range(120)
@@ -113,14 +120,16 @@ def test_every_question_has_one_answer(kind):
 def test_real_tables_are_grouped_and_averaged():
     for number in range(40):
         data = chart_data(
-            random.Random(number), {"tables": {"cars": CARS}}, several=False, in_time=number % 2 == 0
+            random.Random(number),
+            {"tables": {"cars": CARS}},
+            several=False,
+            in_time=number % 2 == 0,
         )
         if data.source == "cars" and "Power" in data.value:
-            by = "Year" if data.ordered else "Origin"
-            rows = [r for r in CARS if r[by].startswith(data.names[0])]
+            rows = [r for r in CARS if r[data.category].startswith(data.names[0])]
             mean = sum(row["Power"] for row in rows) / len(rows)
             assert data.series[0][1][0] == pytest.approx(mean, rel=0.005)
-            assert data.rows()[0] == [by, "Power"]
+            assert data.rows()[0] == [data.category, "Power"]
             break
     else:
         pytest.fail("no chart of the table was drawn")

@@ -44,7 +44,7 @@ def others(question):
             return ["\n".join(lines[:-1]), lines[0]]
         case "words":
             named = [w for w in check.get("among", ()) if w not in check["accept"]]
-            return [*named[:3], answer + " 7", "nothing"]
+            return [*named[:3], "nothing", *([] if named else [answer + " 7"])]
         case "names":
             return [check["names"][0] if len(check["names"]) > 1 else "nobody", answer + ", Xanadu"]
         case "latex":

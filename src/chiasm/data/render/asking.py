@@ -23,10 +23,12 @@ def significant(value: float, digits: int = 3) -> float:
     return float(f"{value:.{digits}g}")
 
 
-def number(kind: str, text: str, value: float, relative: float = 0.0) -> Question:
-    """Ask for a number; an answer may be off by `relative` of it."""
+def number(
+    kind: str, text: str, value: float, relative: float = 0.0, *, told: str = ""
+) -> Question:
+    """Ask for a number; an answer may be off by `relative` of it. `told` is how the picture writes it."""
     check = {"how": "number", "value": value, "relative": relative}
-    return Question(text, spelt(value), check, kind)
+    return Question(text, told or spelt(value), check, kind)
 
 
 def words(
