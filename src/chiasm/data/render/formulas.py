@@ -213,20 +213,49 @@ LAWS = (
     _law("E = m c^{2}", "E = m c^2"),
     _law(r"F = G \frac{m_{1} m_{2}}{r^{2}}", "F = G frac(m_1 m_2, r^2)", "fraction"),
     _law(r"a^{2} + b^{2} = c^{2}", "a^2 + b^2 = c^2"),
-    _law(r"x = \frac{-b \pm \sqrt{b^{2} - 4 a c}}{2 a}", "x = frac(-b plus.minus sqrt(b^2 - 4 a c), 2 a)", "fraction", "root"),
+    _law(
+        r"x = \frac{-b \pm \sqrt{b^{2} - 4 a c}}{2 a}",
+        "x = frac(-b plus.minus sqrt(b^2 - 4 a c), 2 a)",
+        *("fraction", "root"),
+    ),
     _law(r"e^{i \pi} + 1 = 0", "e^(i pi) + 1 = 0", "Greek letter"),
-    _law(r"T = 2 \pi \sqrt{\frac{l}{g}}", "T = 2 pi sqrt(frac(l, g))", "fraction", "root", "Greek letter"),
+    _law(
+        r"T = 2 \pi \sqrt{\frac{l}{g}}",
+        "T = 2 pi sqrt(frac(l, g))",
+        "fraction",
+        "root",
+        "Greek letter",
+    ),
     _law(r"p V = n R T", "p V = n R T"),
     _law(r"\lambda = \frac{h}{m v}", "lambda = frac(h, m v)", "fraction", "Greek letter"),
     _law(r"E = \frac{1}{2} m v^{2}", "E = frac(1, 2) m v^2", "fraction"),
-    _law(r"\nabla \cdot E = \frac{\rho}{\epsilon_{0}}", "nabla dot.op E = frac(rho, epsilon.alt_0)", "fraction", "Greek letter"),
+    _law(
+        r"\nabla \cdot E = \frac{\rho}{\epsilon_{0}}",
+        "nabla dot.op E = frac(rho, epsilon.alt_0)",
+        "fraction",
+        "Greek letter",
+    ),
     _law(r"\sin^{2} x + \cos^{2} x = 1", "sin^2 x + cos^2 x = 1"),
-    _law(r"\frac{1}{f} = \frac{1}{g} + \frac{1}{b}", "frac(1, f) = frac(1, g) + frac(1, b)", "fraction"),
+    _law(
+        r"\frac{1}{f} = \frac{1}{g} + \frac{1}{b}",
+        "frac(1, f) = frac(1, g) + frac(1, b)",
+        "fraction",
+    ),
     _law(r"A = \pi r^{2}", "A = pi r^2", "Greek letter"),
     _law(r"S = k \ln W", "S = k ln W"),
-    _law(r"\sum_{k=1}^{n} k = \frac{n (n + 1)}{2}", "sum_(k=1)^n k = frac(n (n + 1), 2)", "sum", "fraction"),
-    _law(r"f'(x) = \lim_{h \to 0} \frac{f(x + h) - f(x)}{h}", "f'(x) = lim_(h -> 0) frac(f(x + h) - f(x), h)", "limit", "fraction"),
-)  # fmt: skip
+    _law(
+        r"\sum_{k=1}^{n} k = \frac{n (n + 1)}{2}",
+        "sum_(k=1)^n k = frac(n (n + 1), 2)",
+        "sum",
+        "fraction",
+    ),
+    _law(
+        r"f'(x) = \lim_{h \to 0} \frac{f(x + h) - f(x)}{h}",
+        "f'(x) = lim_(h -> 0) frac(f(x + h) - f(x), h)",
+        "limit",
+        "fraction",
+    ),
+)
 """Formulas that everybody knows."""
 
 

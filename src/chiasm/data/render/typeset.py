@@ -44,7 +44,7 @@ def marked(text: str) -> str:
 
 def draw_article(rng: Random, library: Mapping[str, Any]) -> Drawn:
     """Draw one page of an article: title, author, sections, in one column or two."""
-    two, wide = rng.random() < 0.5, rng.choice((420, 480, 560))
+    two, wide, margin = rng.random() < 0.5, rng.choice((420, 480, 560)), rng.randint(18, 40)
     title, author = words.heading(rng), words.person(rng)
     numbered = rng.random() < 0.5
     sections = [
@@ -53,7 +53,7 @@ def draw_article(rng: Random, library: Mapping[str, Any]) -> Drawn:
     ]
     size = rng.randint(11, 14)
     head = [
-        f"#set page(width: {wide}pt, height: auto, margin: {rng.randint(18, 40)}pt)",
+        f"#set page(width: {wide}pt, height: auto, margin: {margin}pt)",
         f'#set text(font: "{rng.choice(FONTS)}", size: {size}pt, hyphenate: false, lang: "en")',
         f"#set par(justify: {str(rng.random() < 0.6).lower()})",
         '#set heading(numbering: "1.")' if numbered else "",
@@ -61,8 +61,15 @@ def draw_article(rng: Random, library: Mapping[str, Any]) -> Drawn:
         "#v(4pt)",
     ]
     body = "\n\n".join(f"= {marked(heading)}\n{marked(text)}" for heading, text in sections)
-    if two:  # a block of a known height: columns of a page that is as high as needed never end
-        body = f"#box(height: {_height(sections, wide, size)}pt, columns(2, gutter: 18pt)[{body}])"
+    if (
+        two
+    ):  # a page that is as high as needed never fills its first column: halve what it would take
+        narrow = f"{(wide - 2 * margin - 18) / 2}pt"
+        body = (
+            f"#let body = [{body}]\n#context {{\n"
+            f"let tall = measure(block(width: {narrow}, body)).height\n"
+            "block(height: tall / 2 + 3em, columns(2, gutter: 18pt, body))\n}"
+        )
     told = [
         f"{f'{place}. ' if numbered else ''}{heading}\n{text}"
         for place, (heading, text) in enumerate(sections, start=1)
@@ -84,13 +91,6 @@ def draw_article(rng: Random, library: Mapping[str, Any]) -> Drawn:
     }
     data = typeset("\n".join([*head, body]), ppi=rng.choice((72, 84, 96)))
     return Drawn(data, truth, questions, f"article/{'two' if two else 'one'}")
-
-
-def _height(sections: list[tuple[str, str]], wide: int, size: int) -> int:
-    """Half of what the text takes in narrow columns, generously: what is left over stays white."""
-    letters = (wide - 110) / 2 / (0.62 * size)
-    lines = sum(len(text) / letters * 1.25 + 4 for _, text in sections)
-    return round((lines / 2 + 3) * size * 1.5)
 
 
 KINDS: tuple[Kind, ...] = (

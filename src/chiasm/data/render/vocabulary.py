@@ -94,6 +94,11 @@ VERBS = _of(
     "reads remembers repairs respects saves sees sells shows supports surprises takes teaches thanks "
     "touches trusts understands visits wants washes watches welcomes"
 )
+ACTIONS = _of(
+    "Bring Buy Call Carry Check Choose Clean Collect Copy Count Cut Fill Find Fold Lift Mark Measure Mix "
+    "Move Open Order Pack Paint Print Read Repair Save Sell Send Sign Sort Store Test Turn Wash Weigh Write"
+)
+STATES = _of("broken clean closed dry empty full heavy hot late new old open paid ready signed wet")
 PLACES = _of(
     "across the square|along the river|at the station|behind the church|before breakfast|by the lake|"
     "during the summer|every evening|for a moment|from the balcony|in the afternoon|in the garden|"
