@@ -16,7 +16,8 @@ from tests.data.render.truth import (
     same_in_another_process,
 )
 
-from chiasm.data.render.chart_data import chart_data, points, sizes
+from chiasm.data.render.chart_data import ChartData, chart_data, points, sizes
+from chiasm.data.render.chart_questions import Reading, about_chart
 from chiasm.data.render.charts import KINDS
 from chiasm.evaluation.verify import right
 
@@ -63,7 +64,7 @@ def bar_lengths(mask, across):
 @pytest.mark.parametrize("kind", ["bars", "horizontal-bars", "grouped-bars"])
 def test_bars_measured_in_pixels_are_as_long_as_the_data_says(kind):
     measured = 0
-    for number in range(6):
+    for number in range(4):
         drawn = draw(BY_NAME[kind], number)
         truth, picture = drawn.truth, pixels(drawn)
         across = kind == "horizontal-bars"
@@ -80,7 +81,7 @@ def test_bars_measured_in_pixels_are_as_long_as_the_data_says(kind):
             assert len(seen) == len(wanted), (drawn.style, number, series)
             assert np.abs(np.array(seen) - wanted).max() <= 0.02 * (high - low)
             measured += len(seen)
-    assert measured >= 20
+    assert measured >= 12
 
 
 def test_slices_of_pies_take_their_share_of_the_ink():
@@ -113,7 +114,7 @@ def test_points_stand_where_the_truth_says():
 
 @pytest.mark.parametrize("kind", sorted(BY_NAME))
 def test_every_question_has_one_answer(kind):
-    for number in range(4):
+    for number in range(2):
         every_answer_is_right_and_others_are_wrong(draw(BY_NAME[kind], number))
 
 
@@ -139,7 +140,7 @@ def test_every_kind_draws_from_real_tables():
     drawn = [
         kind.draw(random.Random(f"real/{number}"), {"tables": {"cars": CARS}})
         for kind in KINDS
-        for number in range(3)
+        for number in range(2)
     ]
     assert {one.truth["source"] for one in drawn} == {"cars", "invented"}
     for one in drawn:
@@ -174,13 +175,32 @@ def test_yes_and_no_are_equally_often_right():
 
 
 def test_a_chart_without_labels_is_answered_within_five_percent():
-    unlabelled = [d for n in range(20) if not (d := draw(BY_NAME["bars"], n)).truth["labels"]]
-    values = [q for d in unlabelled for q in d.questions if q.kind == "value"]
-    assert values
+    values = []
+    for number in range(60):
+        rng = random.Random(number)
+        data = chart_data(rng, {}, several=False, in_time=False)
+        top = 1.1 * max(data.series[0][1])
+        asked = about_chart(rng, data, Reading(False, 0, top), most=12)
+        values += [q for q in asked if q.kind == "value"]
+    assert len(values) > 30
     for question in values:
         value = question.check["value"]
         assert right(question.check, str(value * 1.04))
         assert not right(question.check, str(value * 1.06))
+
+
+def test_what_cannot_be_read_is_not_asked():
+    """A bar of a hundredth of the axis: no reader could tell it to within five percent."""
+    data = ChartData(
+        "t", "City", "Sales", ("Rome", "Oslo", "Lima"), (("", (1.0, 2.0, 100.0)),), "x"
+    )
+    for number in range(200):
+        for question in about_chart(random.Random(number), data, Reading(False, 0, 120), most=12):
+            assert question.kind != "table"
+            if question.kind in ("value", "extreme"):  # which of Rome and Oslo is less, nobody sees
+                assert question.answer in ("100", "Lima")
+        labelled = about_chart(random.Random(number), data, Reading(True, 0, 120), most=12)
+        assert labelled[0].kind == "table"
 
 
 def test_the_same_chance_draws_the_same_bytes_in_another_process():

@@ -185,7 +185,7 @@ def names_of(rows: Sequence[Mapping[str, Any]], most: int = 12) -> list[str]:
     """Return the columns that hold a few short names: 3 to `most` different ones, repeated or not."""
     found = []
     for name in rows[0] if rows else ():
-        values = {row.get(name) for row in rows if isinstance(row.get(name), str)}
+        values = {held for row in rows if isinstance(held := row.get(name), str)}
         short = all(0 < len(text) <= 24 and text.isprintable() for text in values)
         if 3 <= len(values) <= most and short:
             found.append(str(name))
@@ -315,7 +315,7 @@ def _invented_points(rng: Random) -> Points:
 
 def _apart(found: Sequence[tuple[float, float, str]]) -> tuple[tuple[float, float, str], ...]:
     """Leave out points that would touch another one, and all of them where they have no extent."""
-    sides = [[point[side] for point in found] for side in (0, 1)]
+    sides = [x for x, _, _ in found], [y for _, y, _ in found]
     wide, tall = (max(held, default=0) - min(held, default=0) for held in sides)
     kept: list[tuple[float, float, str]] = []
     for u, v, group in found if wide and tall else ():

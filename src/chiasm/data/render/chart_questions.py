@@ -329,6 +329,8 @@ def about_sizes(rng: Random, data: Sizes, reading: Reading) -> tuple[Question, .
     if reading.labels:
         asked.append(number("sum", "How many values are there in all?", sum(data.counts)))
     if reading.named:
-        others = (data.value.split(" (")[0],)
-        asked.append(words("axis", "What is the name of the horizontal axis?", data.value, others))
+        short = data.value.split(" (")[0]
+        asked.append(
+            words("axis", "What is the name of the horizontal axis?", data.value, (short,))
+        )
     return tuple(asked)

@@ -23,7 +23,7 @@ from chiasm.data.render.chart_questions import (
     about_sizes,
     readable,
 )
-from chiasm.data.render.drawn import Drawn, Kind
+from chiasm.data.render.drawn import Draw, Drawn, Kind
 from chiasm.data.render.paper import encoded
 from chiasm.data.render.plot import (
     LEAST_HEIGHT,
@@ -100,7 +100,7 @@ def _bars(sheet: Sheet, data: ChartData, *, across: bool = False, piled: bool = 
     rows = 1 if piled else len(data.series)
     thick = sheet.rng.uniform(0.55, 0.85) / rows
     motley = len(data.series) == 1 and sheet.rng.random() < 0.4
-    inks = {}
+    inks: dict[str, str] = {}
     base = [0.0] * len(data.names)
     for number, (series, values) in enumerate(data.series):
         at = [
@@ -131,7 +131,7 @@ def _lines(sheet: Sheet, data: ChartData, *, filled: bool = False) -> Plotted:
     area = sheet.area(data, axis)
     mark = sheet.rng.choice(("o", "s", "^", "D") if labels or filled else ("", "o", "s", "^", "D"))
     thick = sheet.rng.uniform(1.2, 2.6)
-    inks = {}
+    inks: dict[str, str] = {}
     for (series, values), ink in zip(data.series, sheet.look.colours, strict=False):
         at, inks[series] = list(range(len(values))), ink
         area.axes.plot(at, values, color=ink, linewidth=thick, marker=mark, markersize=5)
@@ -224,8 +224,10 @@ def _scatter(rng: Random, library: Mapping[str, Any]) -> Drawn:
     groups = sorted({group for *_, group in data.points})
     inks = dict(zip(groups, look.colours, strict=False))
     sides = []
-    for side, name in ((0, data.x), (1, data.y)):
-        held = [point[side] for point in data.points]
+    for name, held in (
+        (data.x, [x for x, _, _ in data.points]),
+        (data.y, [y for _, y, _ in data.points]),
+    ):
         edge = 0.06 * (max(held) - min(held))
         low = 0.0 if min(held) >= 0 and rng.random() < 0.3 else min(held) - edge
         sides.append(Axis.of_numbers(name if named else "", low, max(held) + edge, look.spell))
@@ -286,7 +288,7 @@ def _histogram(rng: Random, library: Mapping[str, Any]) -> Drawn:
     return Drawn(encoded(image, rng), truth, questions, f"histogram/{look.style}")
 
 
-_DRAWS = {
+_DRAWS: Mapping[str, tuple[str, Draw]] = {
     "bars": ("bars upwards", partial(_drawn_chart, kind="bars", plot=_bars)),
     "horizontal-bars": (
         "bars to the right",

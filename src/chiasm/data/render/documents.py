@@ -6,14 +6,14 @@ words, or library["texts"] ─► Page ─► picture
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
 from chiasm.data.render import vocabulary as words
 from chiasm.data.render.asking import number, prose, yes_no
 from chiasm.data.render.asking import words as ask_words
-from chiasm.data.render.drawn import Drawn, Kind
+from chiasm.data.render.drawn import Draw, Drawn, Kind
 from chiasm.data.render.page import Page, choose_ink
 from chiasm.data.render.paper import encoded, font, needs_fonts, width, wrapped
 from chiasm.inputs.question import Question
@@ -296,7 +296,7 @@ def _money(cents: int) -> str:
     return f"{cents // 100}.{cents % 100:02}"
 
 
-_DRAWS: Mapping[str, tuple[str, Callable[[Random, Mapping[str, Any]], Drawn]]] = {
+_DRAWS: Mapping[str, tuple[str, Draw]] = {
     "pages": ("a heading and paragraphs", draw_page),
     "columns": ("a title and two columns", draw_columns),
     "lists": ("lists with bullets or numbers", draw_list),

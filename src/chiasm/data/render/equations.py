@@ -12,12 +12,14 @@ from functools import lru_cache
 from random import Random
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from chiasm.data.render.asking import latex, yes_no
 from chiasm.data.render.drawn import Drawn, Kind
 from chiasm.data.render.formulas import PARTS, Formula, formula
-from chiasm.data.render.paper import encoded, extra
+from chiasm.data.render.paper import encoded, needed
+from chiasm.data.render.plot import needs_matplotlib
 from chiasm.data.render.typeset import needs_typst, typeset
 
 FONT_SETS = ("cm", "dejavusans", "dejavuserif", "stix", "stixsans")
@@ -71,16 +73,19 @@ def by_typst_drawn(made: Formula, ink: str, paper: str, size: int) -> bytes:
 
 @lru_cache(maxsize=1)
 def _parser() -> Any:
-    return extra("matplotlib.mathtext", "Equations").MathTextParser("agg")
+    from matplotlib.mathtext import MathTextParser
+
+    return MathTextParser("agg")
 
 
 def by_mathtext(text: str, ink: str, paper: str, size: int, fonts: str) -> Image.Image:
     """Return the picture of a formula in LaTeX as matplotlib sets it."""
-    properties = extra("matplotlib.font_manager", "Equations").FontProperties(
-        size=size, math_fontfamily=fonts
-    )
+    with needed("matplotlib", "Equations"):
+        from matplotlib.font_manager import FontProperties
+
+    properties = FontProperties(size=size, math_fontfamily=fonts)
     parsed = _parser().parse(f"${text}$", dpi=72, prop=properties)
-    mask = Image.fromarray(extra("numpy", "Equations").asarray(parsed.image))
+    mask = Image.fromarray(np.asarray(parsed.image))
     image = Image.new("RGB", (mask.width + 20, mask.height + 20), paper)
     image.paste(Image.new("RGB", mask.size, ink), (10, 10), mask)
     return image
@@ -88,7 +93,7 @@ def by_mathtext(text: str, ink: str, paper: str, size: int, fonts: str) -> Image
 
 def needs_setters() -> None:
     """Raise UserError where matplotlib or typst is missing."""
-    extra("matplotlib", "Equations")
+    needs_matplotlib()
     needs_typst()
 
 

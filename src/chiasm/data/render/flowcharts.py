@@ -19,7 +19,7 @@ from chiasm.data.render import vocabulary as words
 from chiasm.data.render.asking import graph, number, yes_no
 from chiasm.data.render.asking import words as ask_words
 from chiasm.data.render.drawn import Drawn, Kind
-from chiasm.data.render.paper import FACES, extra, font, font_folder, width, wrapped
+from chiasm.data.render.paper import FACES, font, font_folder, needed, width, wrapped
 from chiasm.data.render.plot import FONTS
 from chiasm.inputs.question import Question
 
@@ -219,7 +219,10 @@ def laid_out(source: str) -> str:
 def painted(svg: str, face: str, scale: float) -> bytes:
     """Return the PNG of an SVG, its letters from our own font."""
     text = re.sub(r"<!DOCTYPE.*?>", "", svg, flags=re.S)
-    picture: bytes = extra("resvg_py", "Flowcharts").svg_to_bytes(
+    with needed("resvg-py", "Flowcharts"):
+        import resvg_py
+
+    picture: bytes = resvg_py.svg_to_bytes(
         svg_string=text,
         skip_system_fonts=True,
         font_files=[str(font_folder() / FACES[face])],
@@ -235,7 +238,8 @@ def needs_graphviz() -> None:
             "Flowcharts need Graphviz's program dot, which is not installed: apt-get install graphviz "
             "(or brew install graphviz)."
         )
-    extra("resvg_py", "Flowcharts")
+    with needed("resvg-py", "Flowcharts"):
+        import resvg_py  # noqa: F401
     font_folder()
 
 
@@ -259,10 +263,11 @@ def draw_flowchart(rng: Random, library: Mapping[str, Any]) -> Drawn:
     text = rng.choice(("Write this flowchart in mermaid.", "Turn the picture into mermaid code."))
     whole = graph(text, mermaid(chart, look.across), nodes, arrows)
     style = f"flowchart/{'across' if look.across else 'down'}"
-    return Drawn(data, truth, (whole, *_questions(rng, chart)), style)
+    return Drawn(data, truth, (whole, *about(rng, chart)), style)
 
 
-def _questions(rng: Random, chart: Chart) -> list[Question]:
+def about(rng: Random, chart: Chart) -> list[Question]:
+    """Return questions about boxes, arrows, what follows what, and whether one gets somewhere."""
     asked = [number("count", "How many boxes does the flowchart have?", len(chart.labels))]
     asked.append(number("count", "How many arrows are there?", len(chart.arrows)))
     labels = chart.labels

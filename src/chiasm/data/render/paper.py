@@ -9,11 +9,11 @@ No system font is ever used: the same picture on every machine.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
-from importlib import import_module
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -38,20 +38,23 @@ FACES = {
 FAMILIES = ("sans", "serif", "mono", "times")
 
 
-def extra(module: str, draws: str) -> Any:
-    """Return a library of the extra `render`, or raise UserError: what needs it, how to get it."""
+@contextmanager
+def needed(library: str, drawn: str) -> Iterator[None]:
+    """Turn a failing import of a library of the extra `render` into a UserError: how to get it."""
     try:
-        return import_module(module)
+        yield
     except ImportError:
-        package = module.partition(".")[0]
         raise UserError(
-            f"{draws} need {package}, which is not installed: pip install 'chiasm[render]'."
+            f"{drawn} need {library}, which is not installed: pip install 'chiasm[render]'."
         ) from None
 
 
 def font_folder() -> Path:
     """Return the folder of matplotlib's fonts; raises UserError where matplotlib is missing."""
-    return Path(extra("matplotlib", "Rendered pictures").get_data_path()) / "fonts" / "ttf"
+    with needed("matplotlib", "The fonts of rendered pictures"):
+        import matplotlib
+
+    return Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 
 
 def needs_fonts() -> None:

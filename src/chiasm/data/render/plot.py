@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from random import Random
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 from PIL import Image
 
 from chiasm.data.render.asking import spelt
-from chiasm.data.render.paper import extra, font, width
+from chiasm.data.render.paper import font, needed, width
 
 STYLES = (
     *("default", "default", "bmh", "dark_background", "fivethirtyeight", "ggplot", "grayscale"),
@@ -110,9 +111,10 @@ def choose_look(rng: Random) -> Look:
 @lru_cache(maxsize=512)
 def _settings(style: str, face: str, points: float) -> Mapping[str, Any]:
     """All of matplotlib's settings for a look, the defaults first: read and checked only once."""
-    matplotlib = extra("matplotlib", "Charts")
-    styles = extra("matplotlib.style", "Charts")
-    settings = dict(matplotlib.rcParamsDefault)
+    import matplotlib
+    from matplotlib import style as styles
+
+    settings: dict[str, Any] = {**matplotlib.rcParamsDefault}
     if style != "default":
         settings.update(styles.library[style])
     sizes = ("font.size", "axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize")
@@ -129,32 +131,33 @@ _NOT_OURS = ("backend", "interactive", "toolbar", "timezone", "webagg", "tk.", "
 @contextmanager
 def drawing(look: Look) -> Iterator[Any]:
     """Set matplotlib to a look, give an empty figure, and put the user's settings back."""
-    matplotlib = extra("matplotlib", "Charts")
-    figures = extra("matplotlib.figure", "Charts")
-    agg = extra("matplotlib.backends.backend_agg", "Charts")
-    before = dict(matplotlib.rcParams)
-    dict.update(matplotlib.rcParams, _settings(look.style, look.face, look.points))
+    with needed("matplotlib", "Charts"):
+        import matplotlib
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+    # A dict beneath: matplotlib checks each of 300 settings anew, which these do not need twice.
+    current = cast("dict[str, Any]", matplotlib.rcParams)
+    before = dict(current)
+    dict.update(current, _settings(look.style, look.face, look.points))
     try:
-        figure = figures.Figure(figsize=[side / look.dpi for side in look.size], dpi=look.dpi)
-        agg.FigureCanvasAgg(figure)
+        figure = Figure(figsize=(look.size[0] / look.dpi, look.size[1] / look.dpi), dpi=look.dpi)
+        FigureCanvasAgg(figure)
         yield figure
     finally:
-        dict.update(matplotlib.rcParams, before)
+        dict.update(current, before)
 
 
 def finished(figure: Any) -> Image.Image:
     """Draw a figure's pixels."""
     figure.canvas.draw()
-    return Image.fromarray(_copied(figure.canvas.buffer_rgba())).convert("RGB")
-
-
-def _copied(pixels: Any) -> Any:
-    return extra("numpy", "Charts").asarray(pixels)
+    return Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
 
 
 def needs_matplotlib() -> None:
     """Raise UserError where matplotlib is missing."""
-    extra("matplotlib", "Charts")
+    with needed("matplotlib", "Charts"):
+        import matplotlib  # noqa: F401
 
 
 # ---------------------------------------------------------------- axes
@@ -308,13 +311,14 @@ def draw_legend(
 ) -> None:
     """A row above the axes, or a column beside them: a square of each colour and its name."""
     (wide, tall), (_, top, right, _) = look.size, box
-    patches = extra("matplotlib.patches", "Charts")
+    from matplotlib.patches import Rectangle
+
     line = look.text
     x, y = (right + line, top + line) if beside else (max(6, (wide - sum(keys)) // 2), top - line)
     for (name, colour), key in zip(legend, keys, strict=True):
         corner = (x / wide, 1 - (y + line * 0.4) / tall)
         size = (line * 0.9 / wide, line * 0.9 / tall)
-        figure.add_artist(patches.Rectangle(corner, *size, facecolor=colour, linewidth=0))
+        figure.add_artist(Rectangle(corner, *size, facecolor=colour, linewidth=0))
         place = (x + line * 1.3) / wide
         figure.text(place, 1 - y / tall, name, ha="left", va="center", fontsize=look.points)
         x, y = (x, y + round(line * 1.7)) if beside else (x + key, y)

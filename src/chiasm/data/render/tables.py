@@ -181,7 +181,7 @@ def draw_table(rng: Random, library: Mapping[str, Any]) -> Drawn:
         "source": content.source,
         "boxes": boxes,
     }
-    return Drawn(encoded(image, rng), truth, _questions(rng, content), f"table/{look.name}")
+    return Drawn(encoded(image, rng), truth, about(rng, content), f"table/{look.name}")
 
 
 def _picture(content: Cells, look: _Look, margin: int) -> tuple[Image.Image, list[list[list[int]]]]:
@@ -275,7 +275,8 @@ def grouped_html(content: Cells) -> str:
     return "\n".join([*lines, "</table>"])
 
 
-def _questions(rng: Random, content: Cells) -> tuple[Question, ...]:
+def about(rng: Random, content: Cells) -> tuple[Question, ...]:
+    """Return the question for the whole table, and some about cells, rows and columns."""
     rows = [content.head, *content.rows]
     if content.groups:
         spread = [content.head[0], *(name for name, span in content.groups for _ in range(span))]

@@ -15,7 +15,7 @@ from chiasm.data.render.asking import number, prose
 from chiasm.data.render.asking import words as ask_words
 from chiasm.data.render.documents import READ, passage
 from chiasm.data.render.drawn import Drawn, Kind
-from chiasm.data.render.paper import extra
+from chiasm.data.render.paper import needed
 
 FONTS = ("Libertinus Serif", "New Computer Modern", "DejaVu Sans Mono")
 
@@ -23,12 +23,16 @@ FONTS = ("Libertinus Serif", "New Computer Modern", "DejaVu Sans Mono")
 @lru_cache(maxsize=1)
 def compiler() -> Any:
     """Return Typst's compiler without the system's fonts; raises UserError where it is missing."""
-    return extra("typst", "Typeset pages").Compiler(ignore_system_fonts=True)
+    with needed("typst", "Typeset pages"):
+        import typst
+
+    return typst.Compiler(ignore_system_fonts=True)
 
 
 def needs_typst() -> None:
     """Raise UserError where typst is missing."""
-    extra("typst", "Typeset pages")
+    with needed("typst", "Typeset pages"):
+        import typst  # noqa: F401
 
 
 def typeset(source: str, ppi: float = 72.0) -> bytes:

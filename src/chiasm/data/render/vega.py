@@ -14,7 +14,7 @@ from chiasm.data.render.asking import spelt
 from chiasm.data.render.chart_data import ChartData, chart_data, shared_out
 from chiasm.data.render.chart_questions import Reading, about_chart, readable
 from chiasm.data.render.drawn import Drawn, Kind
-from chiasm.data.render.paper import extra, font_folder
+from chiasm.data.render.paper import font_folder, needed
 from chiasm.data.render.plot import FONTS, PALETTES, ticks
 
 MARKS = ("bar", "bar", "across", "line", "area", "grouped", "arc")
@@ -23,14 +23,17 @@ MARKS = ("bar", "bar", "across", "line", "area", "grouped", "arc")
 @lru_cache(maxsize=1)
 def engine() -> Any:
     """Return vl-convert with our fonts; raises UserError where it is missing."""
-    converter = extra("vl_convert", "Vega-Lite charts")
+    with needed("vl-convert-python", "Vega-Lite charts"):
+        import vl_convert as converter
+
     converter.register_font_directory(str(font_folder()))
     return converter
 
 
 def needs_vega() -> None:
     """Raise UserError where vl-convert or the fonts are missing."""
-    extra("vl_convert", "Vega-Lite charts")
+    with needed("vl-convert-python", "Vega-Lite charts"):
+        import vl_convert  # noqa: F401
     font_folder()
 
 
