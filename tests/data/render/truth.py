@@ -64,9 +64,9 @@ def asked_of(chance):
 
 
 def digest(module):
-    """A hash over one picture of every kind of a module, and all that is said of it."""
+    """A hash over one picture of every third kind of a module, and all that is said of it."""
     whole = sha256()
-    for kind in import_module(module).KINDS:
+    for kind in import_module(module).KINDS[::3]:
         drawn = draw(kind, 5)
         whole.update(drawn.data)
         whole.update(repr((drawn.truth, drawn.questions, drawn.style)).encode())

@@ -21,6 +21,7 @@ from chiasm.data.render.formulas import PARTS, Formula, formula
 from chiasm.data.render.paper import encoded, needed
 from chiasm.data.render.plot import needs_matplotlib
 from chiasm.data.render.typeset import needs_typst, typeset
+from chiasm.inputs.question import Question
 
 FONT_SETS = ("cm", "dejavusans", "dejavuserif", "stix", "stixsans")
 
@@ -33,16 +34,7 @@ ASKED = (
 
 def draw_equation(rng: Random, library: Mapping[str, Any]) -> Drawn:
     """Draw one formula."""
-    by_typst = rng.random() < 0.6
-    part, so = rng.choice(PARTS), rng.random() < 0.5
-    if part == "matrix":
-        by_typst = True  # mathtext knows none
-    for _ in range(
-        40
-    ):  # the answer is chosen before the formula: yes is as likely as no for each part
-        made = formula(rng, matrices=by_typst)
-        if (part in made.parts) == so:
-            break
+    made, asked, by_typst = choose(rng)
     inks = ("#000000", "#000000", "#1a1a4a", "#5a1020", "#103820")
     papers = ("#ffffff", "#ffffff", "#f8f5ec", "#eef3f8")
     ink, paper, size = rng.choice(inks), rng.choice(papers), rng.randint(17, 30)
@@ -56,11 +48,24 @@ def draw_equation(rng: Random, library: Mapping[str, Any]) -> Drawn:
         **{"latex": made.latex, "typst": made.typst, "parts": sorted(made.parts)},
         **{"ink": ink, "paper": paper, "size": size},
     }
-    article = "an" if part == "integral" else "a"
-    questions = [latex(rng.choice(ASKED), made.latex)]
-    if (part in made.parts) == so:
-        questions.append(yes_no("part", f"Does the formula contain {article} {part}?", so))
-    return Drawn(data, truth, tuple(questions), f"equation/{style}")
+    questions = (latex(rng.choice(ASKED), made.latex), *asked)
+    return Drawn(data, truth, questions, f"equation/{style}")
+
+
+def choose(rng: Random) -> tuple[Formula, list[Question], bool]:
+    """Return a formula, a question about a part that it has or has not, and whether Typst draws it.
+
+    The answer is chosen before the formula, so that yes is as likely as no for each part.
+    """
+    part, so = rng.choice(PARTS), rng.random() < 0.5
+    by_typst = part == "matrix" or rng.random() < 0.6  # mathtext knows no matrices
+    for _ in range(40):
+        made = formula(rng, matrices=by_typst)
+        if (part in made.parts) == so:
+            article = "an" if part == "integral" else "a"
+            asked = yes_no("part", f"Does the formula contain {article} {part}?", so)
+            return made, [asked], by_typst
+    return made, [], by_typst
 
 
 def by_typst_drawn(made: Formula, ink: str, paper: str, size: int) -> bytes:

@@ -114,9 +114,9 @@ def _settings(style: str, face: str, points: float) -> Mapping[str, Any]:
     import matplotlib
     from matplotlib import style as styles
 
-    settings: dict[str, Any] = {**matplotlib.rcParamsDefault}
+    settings = dict(cast("dict[str, Any]", matplotlib.rcParamsDefault))
     if style != "default":
-        settings.update(styles.library[style])
+        settings.update(cast("dict[str, Any]", styles.library[style]))
     sizes = ("font.size", "axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize")
     settings.update(dict.fromkeys(sizes, points))
     settings.update({"font.family": [FONTS[face]], "axes.titlesize": points * 1.15})
