@@ -142,7 +142,7 @@ def test_every_kind_draws_from_real_tables():
         for kind in KINDS
         for number in range(2)
     ]
-    assert {one.truth["source"] for one in drawn} == {"cars", "invented"}
+    assert sum(one.truth["source"] == "cars" for one in drawn) > len(drawn) / 3
     for one in drawn:
         every_answer_is_right_and_others_are_wrong(one)
 

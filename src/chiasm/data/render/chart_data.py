@@ -16,6 +16,8 @@ from typing import Any
 from chiasm.data.render import vocabulary as words
 from chiasm.data.render.asking import significant, spelt
 
+TRIES = 6
+"""So many tables are tried for a chart that needs names, years or both: not every one has them."""
 SEEN_ROWS = 1000
 """So many rows of a real table are looked at: a chart is drawn in less time than a long one is read."""
 
@@ -98,17 +100,17 @@ _OVER_THINGS = (
 def chart_data(
     rng: Random, library: Mapping[str, Any], *, several: bool, in_time: bool, least: float = 0.3
 ) -> ChartData:
-    """Return numbers over categories, from a real table two times in three where there are any.
+    """Return numbers over categories, from a real table three times in four where there are any.
 
     `several` asks for two to four series, `in_time` for categories that follow one another; invented
     values lie between `least` and one times the greatest.
     """
     tables: Mapping[str, Sequence[Mapping[str, Any]]] = library.get("tables") or {}
-    if tables and rng.random() < 0.67:
-        name = rng.choice(sorted(tables))
-        real = _grouped(rng, name, tables[name][:SEEN_ROWS], several, in_time)
-        if real is not None:
-            return real
+    if tables and rng.random() < 0.75:
+        for name in rng.sample(sorted(tables), min(len(tables), TRIES)):
+            real = _grouped(rng, name, tables[name][:SEEN_ROWS], several, in_time)
+            if real is not None:
+                return real
     return _invented(rng, several, in_time, least)
 
 
@@ -153,15 +155,21 @@ def _values(rng: Random, count: int, top: float, least: float, drift: int) -> tu
     return tuple(float(round(s * top)) if whole else significant(s * top) for s in shares)
 
 
-def shared_out(data: ChartData) -> ChartData:
-    """Turn at most seven values into whole shares of 100, none below 3."""
-    _, values = data.series[0]
-    kept = [(n, v) for n, v in zip(data.names, values, strict=True) if v > 0.05 * max(values)][:7]
+def shares(rng: Random, library: Mapping[str, Any]) -> ChartData:
+    """Return three to seven whole shares of 100, none below 3."""
+    for given in (library, {}):  # a table of which one thing has nearly all, makes no pie
+        data = chart_data(rng, given, several=False, in_time=rng.random() < 0.15)
+        _, values = data.series[0]
+        kept = [(n, v) for n, v in zip(data.names, values, strict=True) if v > 0.05 * max(values)][
+            :7
+        ]
+        if len(kept) >= 3:
+            break
     total = sum(value for _, value in kept)
-    shares = [max(3, int(100 * value / total)) for _, value in kept]
-    shares[shares.index(max(shares))] += 100 - sum(shares)
-    named = tuple(name for name, _ in kept)
-    return replace(data, names=named, series=(("", tuple(map(float, shares))),), value="Share (%)")
+    parts = [max(3, int(100 * value / total)) for _, value in kept]
+    parts[parts.index(max(parts))] += 100 - sum(parts)
+    series = (("", tuple(map(float, parts))),)
+    return replace(data, names=tuple(name for name, _ in kept), series=series, value="Share (%)")
 
 
 # ---------------------------------------------------------------- real tables
@@ -175,7 +183,7 @@ def numbers_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         held = [
             v for v in values if isinstance(v, int | float) and not isinstance(v, bool) and v == v
         ]
-        named = re.search(r"(^|_| )(id|code|index|year|lat|lon\w*)$", str(name).lower())
+        named = re.search(r"(^|_| )(id|code|index|year|lat\w*|lon\w*|key)$", str(name).lower())
         if len(held) >= 0.9 * len(rows) and len(set(held)) > 3 and not named:
             found.append(str(name))
     return found
@@ -209,7 +217,7 @@ def _grouped(
 ) -> ChartData | None:
     """Means of a column of numbers over a column of names or years; None where the table has none."""
     numbers = numbers_of(rows)
-    named = {name: [str(row.get(name) or "") for row in rows] for name in names_of(rows)}
+    named = {name: _named(rows, name) for name in names_of(rows)}
     over = _moments(rows) if in_time else named
     split = [name for name in named if not (in_time is False and len(named) < 2)]
     if not numbers or not over or (several and not split):
@@ -232,14 +240,21 @@ def _grouped(
     shown = [means[group, kind] for group in groups for kind in kinds]
     if min(shown) < 0 or max(shown) < 0.01 or len({significant(value) for value in shown}) < 3:
         return None
-    by_what, label = by.replace("_", " "), "Year" if in_time else by.replace("_", " ")
+    label = "Year" if in_time else by.replace("_", " ")
     pretty, scale = _scaled(number, max(shown))
     series = tuple(
         (kind, tuple(significant(means[group, kind] / scale) for group in groups)) for kind in kinds
     )
     told = f" ({table})" if rng.random() < 0.5 else ""
-    title = f"Mean {number.replace('_', ' ')} by {by_what}{told}"
+    title = f"Mean {number.replace('_', ' ')} by {label.lower()}{told}"
     return ChartData(title, label, pretty, tuple(groups), series, table, in_time)
+
+
+def _named(rows: Sequence[Mapping[str, Any]], column: str) -> list[str]:
+    """A column of names; where they are the first days of years, the years."""
+    told = [str(row.get(column) or "") for row in rows]
+    years = all(re.fullmatch(r"\d{4}-01-01", text) for text in told if text)
+    return [text[:4] for text in told] if years else told
 
 
 def _scaled(column: str, greatest: float) -> tuple[str, float]:
@@ -274,7 +289,7 @@ def _full_grid(
 def points(rng: Random, library: Mapping[str, Any]) -> Points:
     """Return 6 to 24 points whose two coordinates rise together, fall, or have nothing to do."""
     tables: Mapping[str, Sequence[Mapping[str, Any]]] = library.get("tables") or {}
-    if tables and rng.random() < 0.5:
+    if tables and rng.random() < 0.6:
         name = rng.choice(sorted(tables))
         rows = tables[name][:SEEN_ROWS]
         if len(numbers := numbers_of(rows)) >= 2:

@@ -15,7 +15,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from chiasm.data.render.chart_data import ChartData, chart_data, points, shared_out, sizes
+from chiasm.data.render.chart_data import ChartData, chart_data, points, shares, sizes
 from chiasm.data.render.chart_questions import (
     Reading,
     about_chart,
@@ -196,9 +196,7 @@ def _drawn_chart(
 ) -> Drawn:
     """Draw one chart over categories; `several` and `in_time` are the chances of either."""
     look = choose_look(rng)
-    data = chart_data(rng, library, several=rng.random() < several, in_time=rng.random() < in_time)
-    if kind == "pie":
-        data = shared_out(data)
+    data = _data(rng, library, kind, rng.random() < several, rng.random() < in_time)
     with drawing(look) as figure:
         sheet = Sheet(figure, look, rng, rng.random() < 0.85, rng.random() < 0.85)
         area, reading, inks = plot(sheet, data)
@@ -215,6 +213,20 @@ def _drawn_chart(
     }
     questions = about_chart(rng, data, reading)
     return Drawn(encoded(image, rng), truth, questions, f"{kind}/{look.style}")
+
+
+def _data(
+    rng: Random, library: Mapping[str, Any], kind: str, several: bool, in_time: bool
+) -> ChartData:
+    """Data that a chart of this kind can show: piles whose every piece has room for its label."""
+    if kind == "pie":
+        return shares(rng, library)
+    data = chart_data(rng, library, several=several, in_time=in_time)
+    if kind == "piled-bars":
+        highest = max(map(sum, zip(*(values for _, values in data.series), strict=True)))
+        if min(min(values) for _, values in data.series) < 0.07 * highest:
+            return chart_data(rng, {}, several=several, in_time=in_time)
+    return data
 
 
 def _scatter(rng: Random, library: Mapping[str, Any]) -> Drawn:
@@ -310,7 +322,7 @@ _DRAWS: Mapping[str, tuple[str, Draw]] = {
         "a line and the area below it",
         partial(_drawn_chart, kind="areas", plot=partial(_lines, filled=True), in_time=0.9),
     ),
-    "pies": ("pies and rings of shares", partial(_drawn_chart, kind="pie", plot=_pie, in_time=0.1)),
+    "pies": ("pies and rings of shares", partial(_drawn_chart, kind="pie", plot=_pie)),
     "scatters": ("points in a plane", _scatter),
     "histograms": ("counts between edges", _histogram),
 }

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from chiasm.data.render.asking import spelt
-from chiasm.data.render.chart_data import ChartData, chart_data, shared_out
+from chiasm.data.render.chart_data import ChartData, chart_data, shares
 from chiasm.data.render.chart_questions import Reading, about_chart, readable
 from chiasm.data.render.drawn import Drawn, Kind
 from chiasm.data.render.paper import font_folder, needed
@@ -41,10 +41,11 @@ def draw_vega(rng: Random, library: Mapping[str, Any]) -> Drawn:
     """Draw one chart."""
     mark = rng.choice(MARKS)
     several = mark == "grouped" or (mark == "line" and rng.random() < 0.4)
-    data = chart_data(rng, library, several=several, in_time=mark in ("line", "area"))
-    colours = list(PALETTES[rng.choice(sorted(PALETTES))])
     if mark == "arc":
-        data = shared_out(data)
+        data = shares(rng, library)
+    else:
+        data = chart_data(rng, library, several=several, in_time=mark in ("line", "area"))
+    colours = list(PALETTES[rng.choice(sorted(PALETTES))])
     limits = ticks(0, 1.08 * max(max(values) for _, values in data.series))
     free = Reading(False, limits[0], limits[-1])
     labels = mark == "arc" or (not several and (rng.random() < 0.4 or not readable(data, free)))
