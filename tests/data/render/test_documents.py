@@ -16,7 +16,7 @@ from tests.data.render.truth import (
 )
 
 from chiasm.data.render import documents, paper, typeset
-from chiasm.data.render.page import Ink, Page
+from chiasm.data.render.sheet import Ink, Page
 from chiasm.evaluation.verify.text import distance
 
 KINDS = {kind.name: kind for kind in (*documents.KINDS, *typeset.KINDS)}

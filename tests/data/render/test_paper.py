@@ -8,7 +8,7 @@ pytest.importorskip("matplotlib")
 
 from chiasm.base.errors import UserError
 from chiasm.data.render import charts, documents, equations, flowcharts, tables, typeset, vega
-from chiasm.data.render.asking import html, markdown, spelt
+from chiasm.data.render.question_forms import html, markdown, spelt
 
 EVERY = [
     k for m in (charts, documents, equations, flowcharts, tables, typeset, vega) for k in m.KINDS

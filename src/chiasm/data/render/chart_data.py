@@ -14,7 +14,7 @@ from random import Random
 from typing import Any
 
 from chiasm.data.render import vocabulary as words
-from chiasm.data.render.asking import significant, spelt
+from chiasm.data.render.question_forms import significant, spelt
 
 TRIES = 6
 """So many tables are tried for a chart that needs names, years or both: not every one has them."""

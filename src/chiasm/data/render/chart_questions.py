@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from chiasm.data.render.asking import names, number, table, words, yes_no
 from chiasm.data.render.chart_data import ChartData, Points, Sizes
+from chiasm.data.render.question_forms import names, number, table, words, yes_no
 from chiasm.inputs.question import Question
 
 READ_TO = 0.015

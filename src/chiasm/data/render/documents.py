@@ -11,11 +11,11 @@ from random import Random
 from typing import Any
 
 from chiasm.data.render import vocabulary as words
-from chiasm.data.render.asking import number, prose, yes_no
-from chiasm.data.render.asking import words as ask_words
 from chiasm.data.render.drawn import Draw, Drawn, Kind
-from chiasm.data.render.page import Page, choose_ink
 from chiasm.data.render.paper import encoded, font, needs_fonts, width, wrapped
+from chiasm.data.render.question_forms import number, prose, yes_no
+from chiasm.data.render.question_forms import words as ask_words
+from chiasm.data.render.sheet import Page, choose_ink
 from chiasm.inputs.question import Question
 
 READ = (

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from chiasm.data.render.asking import latex, yes_no
 from chiasm.data.render.drawn import Drawn, Kind
 from chiasm.data.render.formulas import PARTS, Formula, formula
 from chiasm.data.render.paper import encoded, needed
 from chiasm.data.render.plot import needs_matplotlib
+from chiasm.data.render.question_forms import latex, yes_no
 from chiasm.data.render.typeset import needs_typst, typeset
 from chiasm.inputs.question import Question
 

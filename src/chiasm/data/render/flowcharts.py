@@ -16,11 +16,11 @@ from typing import Any
 
 from chiasm.base.errors import UserError
 from chiasm.data.render import vocabulary as words
-from chiasm.data.render.asking import graph, number, yes_no
-from chiasm.data.render.asking import words as ask_words
 from chiasm.data.render.drawn import Drawn, Kind
 from chiasm.data.render.paper import FACES, font, font_folder, needed, width, wrapped
 from chiasm.data.render.plot import FONTS
+from chiasm.data.render.question_forms import graph, number, yes_no
+from chiasm.data.render.question_forms import words as ask_words
 from chiasm.inputs.question import Question
 
 SLOWEST = 30.0

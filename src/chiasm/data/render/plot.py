@@ -18,8 +18,8 @@ from typing import Any, cast
 import numpy as np
 from PIL import Image
 
-from chiasm.data.render.asking import spelt
 from chiasm.data.render.paper import font, needed, width
+from chiasm.data.render.question_forms import spelt
 
 STYLES = (
     *("default", "default", "bmh", "dark_background", "fivethirtyeight", "ggplot", "grayscale"),

@@ -17,11 +17,11 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from chiasm.data.render import vocabulary as words
-from chiasm.data.render.asking import number, spelt, table, yes_no
-from chiasm.data.render.asking import words as ask_words
 from chiasm.data.render.chart_data import names_of, numbers_of
 from chiasm.data.render.drawn import Drawn, Kind
 from chiasm.data.render.paper import FAMILIES, encoded, font, line_height, needs_fonts, width, write
+from chiasm.data.render.question_forms import number, spelt, table, yes_no
+from chiasm.data.render.question_forms import words as ask_words
 from chiasm.inputs.question import Question
 
 Colour = tuple[int, int, int]

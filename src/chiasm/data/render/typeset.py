@@ -11,11 +11,11 @@ from random import Random
 from typing import Any
 
 from chiasm.data.render import vocabulary as words
-from chiasm.data.render.asking import number, prose
-from chiasm.data.render.asking import words as ask_words
 from chiasm.data.render.documents import READ, passage
 from chiasm.data.render.drawn import Drawn, Kind
 from chiasm.data.render.paper import needed
+from chiasm.data.render.question_forms import number, prose
+from chiasm.data.render.question_forms import words as ask_words
 
 FONTS = ("Libertinus Serif", "New Computer Modern", "DejaVu Sans Mono")
 

@@ -10,12 +10,12 @@ from functools import lru_cache
 from random import Random
 from typing import Any
 
-from chiasm.data.render.asking import spelt
 from chiasm.data.render.chart_data import ChartData, chart_data, shares
 from chiasm.data.render.chart_questions import Reading, about_chart, readable
 from chiasm.data.render.drawn import Drawn, Kind
 from chiasm.data.render.paper import font_folder, needed
 from chiasm.data.render.plot import FONTS, PALETTES, ticks
+from chiasm.data.render.question_forms import spelt
 
 MARKS = ("bar", "bar", "across", "line", "area", "grouped", "arc")
 
