@@ -198,7 +198,12 @@ def _end_with(sentinel: int) -> None:
 def _draw_shard(folder: Path, number: int, job: Job | None = None) -> Shard:
     job = job or _JOB[0]
     rows = (row_of(draw(job, i), job, i) for i in job.parts()[number])
-    return write_shard(_path(folder, number), rows, COLUMNS)
+    try:
+        return write_shard(_path(folder, number), rows, COLUMNS)
+    except (
+        UserError
+    ) as error:  # one that needs more than its sentence cannot travel to the first process
+        raise UserError(str(error)) from None
 
 
 def draw(job: Job, number: int) -> Drawn:

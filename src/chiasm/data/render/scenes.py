@@ -84,10 +84,10 @@ def _count(stage: Stage, art: Cutouts) -> list[Question]:
     _spread(stage, dressed, ("small", "middle"), art)
     words = {"both": target.name, "colour": f"{target.colour} thing", "shape": target.shape}[by]
     answer = phrases.number(wanted)
-    asked = [phrases.ask(random, "count", *answer, things=phrases.plural(words))]
+    asked = [phrases.ask(random, "count", answer, things=phrases.plural(words))]
     asked.append(_exists(stage, [look for look in pool if not fits(look)]))
     if random.random() < 0.5:
-        asked.append(phrases.ask(random, "total", *phrases.number(len(chosen))))
+        asked.append(phrases.ask(random, "total", phrases.number(len(chosen))))
     return asked
 
 
@@ -100,7 +100,7 @@ def _exists(stage: Stage, pool: list[Look]) -> Question:
         colours, shapes = {c for c, _ in there}, {s for _, s in there}
         fitting = [x for x in fitting if x.colour in colours and x.shape in shapes] or fitting
     look = random.choice(fitting)
-    return phrases.ask(random, "exists", *phrases.yes_no(true), a_thing=phrases.a(look.name))
+    return phrases.ask(random, "exists", phrases.yes_no(true), a_thing=phrases.a(look.name))
 
 
 def _more(stage: Stage, art: Cutouts) -> list[Question]:
@@ -112,7 +112,7 @@ def _more(stage: Stage, art: Cutouts) -> list[Question]:
     chosen = [one] * counts[0] + [other] * counts[1] + [third] * random.randint(0, 2)
     _spread(stage, chosen, ("small", "middle"), art)
     names = {"things": phrases.plural(one.name), "others": phrases.plural(other.name)}
-    return [phrases.ask(random, "more", *phrases.yes_no(true), **names)]
+    return [phrases.ask(random, "more", phrases.yes_no(true), **names)]
 
 
 def _relate(stage: Stage, art: Cutouts, cut: bool = False) -> list[Question]:
@@ -145,7 +145,7 @@ def _where(stage: Stage, things: list[Thing]) -> Question:
         line = sorted(things, key=lambda t: t.x * across + t.y * down)
         one, other = (line[-1], line[0]) if true else (line[0], line[-1])
     words = {"one": one.look.name, "other": other.look.name, "where": where}
-    return phrases.ask(random, "relation", *phrases.yes_no(true), **words)
+    return phrases.ask(random, "relation", phrases.yes_no(true), **words)
 
 
 def _further(stage: Stage, things: list[Thing]) -> Question:
@@ -158,7 +158,7 @@ def _further(stage: Stage, things: list[Thing]) -> Question:
     one, other = random.sample((first, last), 2)
     answer = phrases.named(first.look, (one.look, other.look))
     words = {"one": one.look.name, "other": other.look.name, "way": way}
-    return phrases.ask(random, "further", *answer, **words)
+    return phrases.ask(random, "further", answer, **words)
 
 
 def _neighbours(line: list[Thing], axis: int, random: Random) -> tuple[Thing, Thing]:
@@ -177,7 +177,7 @@ def _bigger(stage: Stage, big: Thing, small: Thing) -> Question:
     size, answer = random.choice((("bigger", big), ("smaller", small)))
     told = phrases.named(answer.look, (one.look, other.look))
     words = {"one": one.look.name, "other": other.look.name, "size": size}
-    return phrases.ask(random, "bigger", *told, **words)
+    return phrases.ask(random, "bigger", told, **words)
 
 
 def _quarter(stage: Stage, things: list[Thing], the_thing: str = "") -> Question | None:
@@ -189,7 +189,7 @@ def _quarter(stage: Stage, things: list[Thing], the_thing: str = "") -> Question
     wanted = random.choice(sorted({quarter for _, quarter in known}))
     thing = random.choice([t for t, quarter in known if quarter == wanted])
     name = the_thing or f"the {thing.look.name}"
-    return phrases.ask(random, "quarter", *phrases.in_quarter(wanted), the_thing=name)
+    return phrases.ask(random, "quarter", phrases.in_quarter(wanted), the_thing=name)
 
 
 def _enclose(stage: Stage, art: Cutouts) -> list[Question]:
@@ -212,11 +212,11 @@ def _enclose(stage: Stage, art: Cutouts) -> list[Question]:
     for look, spot in zip(outside, spots, strict=False):
         stage.add(look, *spot, little)
     words = {"other": f"big {outer.name}"}
-    asked = [phrases.ask(random, "count inside", *phrases.number(len(inner)), **words)]
+    asked = [phrases.ask(random, "count inside", phrases.number(len(inner)), **words)]
     if inner and spots:
         true = random.random() < 0.5
         one = random.choice(inner if true else outside[: len(spots)]).name
-        asked.append(phrases.ask(random, "inside", *phrases.yes_no(true), one=one, **words))
+        asked.append(phrases.ask(random, "inside", phrases.yes_no(true), one=one, **words))
     random.shuffle(asked)
     return asked
 
@@ -240,7 +240,9 @@ def _around(
 def _cover(stage: Stage, art: Cutouts) -> list[Question]:
     """Two things, one of which hides a part of the other."""
     random = stage.random
-    colours = random.sample(stage.colours, 3)  # alike in colour, nobody would see which covers which
+    colours = random.sample(
+        stage.colours, 3
+    )  # alike in colour, nobody would see which covers which
     behind, front = (Look(random.choice(SHAPES), colour) for colour in colours[:2])
     radius = round(stage.side * random.uniform(0.16, 0.2))
     x = random.randint(2 * radius, stage.size[0] - 2 * radius)
@@ -250,7 +252,7 @@ def _cover(stage: Stage, art: Cutouts) -> list[Question]:
     stage.add(front, x + dx * radius // 3, y + dy * radius // 3, radius)
     one, other = random.sample((behind, front), 2)
     answer = phrases.named(front, (behind, front))
-    asked = [phrases.ask(random, "front", *answer, one=one.name, other=other.name)]
+    asked = [phrases.ask(random, "front", answer, one=one.name, other=other.name)]
     pool = [Look(s, c) for s in dict.fromkeys((behind.shape, front.shape)) for c in colours]
     asked.append(_exists(stage, pool))
     return asked
@@ -272,7 +274,7 @@ def _look(stage: Stage, art: Cutouts) -> list[Question]:
             "pattern": phrases.word(look.pattern, PATTERNS, _PATTERN_NAMES[look.pattern]),
         }[kind]
         words = {"shape": look.shape, "colour": look.colour}
-        asked.append(phrases.ask(random, kind, *answer, **words))
+        asked.append(phrases.ask(random, kind, answer, **words))
     return asked
 
 
@@ -297,11 +299,11 @@ def _odd(stage: Stage, art: Cutouts) -> list[Question]:
     spots = places(random, stage.size, radii)
     for look, spot, radius in zip([odd, *[common] * count], spots, radii, strict=True):
         stage.add(look, *spot, radius)
-    asked = [phrases.ask(random, "odd quality", *phrases.word(quality, _QUALITIES, _ALSO[quality]))]
+    asked = [phrases.ask(random, "odd quality", phrases.word(quality, _QUALITIES, _ALSO[quality]))]
     if quality == "colour":
-        asked = [phrases.ask(random, "odd colour", *phrases.colour(odd.colour))]
+        asked = [phrases.ask(random, "odd colour", phrases.colour(odd.colour))]
     elif quality == "shape" and random.random() < 0.5:
-        asked = [phrases.ask(random, "odd shape", *phrases.shape(odd.shape, SHAPES))]
+        asked = [phrases.ask(random, "odd shape", phrases.shape(odd.shape, SHAPES))]
     where = _quarter(stage, stage.things[:1], "the odd one out")
     return [*asked, where] if where else asked
 
@@ -317,12 +319,12 @@ def _count_cutouts(stage: Stage, art: Cutouts) -> list[Question]:
     chosen = [target] * wanted + random.choices(rest[:-1], k=random.randint(2, 4))
     _spread(stage, chosen, ("middle",), art)
     answer = phrases.number(wanted)
-    asked = [phrases.ask(random, "times", *answer, thing=f'"{target.shape}"')]
+    asked = [phrases.ask(random, "times", answer, thing=f'"{target.shape}"')]
     true = random.random() < 0.5
     shown = sorted({look.shape for look in chosen} - {target.shape})
     name = random.choice(shown) if true else rest[-1].shape
     told = phrases.yes_no(true)
-    return [*asked, phrases.ask(random, "exists", *told, a_thing=f'"{name}"')]
+    return [*asked, phrases.ask(random, "exists", told, a_thing=f'"{name}"')]
 
 
 def _relate_cutouts(stage: Stage, art: Cutouts) -> list[Question]:

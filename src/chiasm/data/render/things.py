@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from random import Random
-from typing import Any
+from typing import Any, TypeAlias
 
 from PIL import Image
 
@@ -23,6 +24,10 @@ from chiasm.data.render.canvas import (
     jitter,
     mask,
 )
+
+Box: TypeAlias = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels, right and bottom not included."""
+_HALF = [0] * 128 + [255] * 128
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,8 @@ class Thing:
     y: int
     radius: int
     turn: int = 0
-    box: tuple[int, int, int, int] = (0, 0, 0, 0)
-    """Left, top, right, bottom of what was painted, right and bottom not included."""
+    box: Box = (0, 0, 0, 0)
+    """What was painted, whether or not something covers it."""
 
     def plain(self) -> dict[str, Any]:
         """Return what is true of it as JSON values."""
@@ -109,7 +114,7 @@ class Stage:
 
 def paint(
     picture: Image.Image, look: Look, place: tuple[int, int], radius: int, turn: int, shade: Rgb
-) -> tuple[int, int, int, int]:
+) -> Box:
     """Paint a shape around a place and return the box of what can be seen of it."""
     shape = mask(look.shape, radius, turn)
     left, top = place[0] - radius, place[1] - radius
@@ -118,14 +123,21 @@ def paint(
         picture.paste(fill, (left, top), shape)
     else:
         picture.paste(fill, (left, top, left + shape.width, top + shape.height), shape)
-    return _seen(shape, left, top, picture.size)
+    return _seen(_covered(look.shape, radius, turn), left, top, picture.size)
 
 
-def _seen(
-    shape: Image.Image, left: int, top: int, size: tuple[int, int]
-) -> tuple[int, int, int, int]:
-    """The box of the pixels that are more than half covered, within the picture."""
-    box = shape.point(_HALF).getbbox() or (0, 0, 1, 1)
+@lru_cache(maxsize=2048)
+def _covered(shape: str, radius: int, turn: int) -> Box:
+    return _more_than_half(mask(shape, radius, turn))
+
+
+def _more_than_half(alpha: Image.Image) -> Box:
+    """The box of the pixels that are more than half covered."""
+    return alpha.point(_HALF).getbbox() or (0, 0, 1, 1)
+
+
+def _seen(box: Box, left: int, top: int, size: tuple[int, int]) -> Box:
+    """A box moved to its place, within the picture."""
     return (
         max(0, left + box[0]),
         max(0, top + box[1]),
@@ -134,18 +146,13 @@ def _seen(
     )
 
 
-_HALF = [0] * 128 + [255] * 128
-
-
-def _paste(
-    picture: Image.Image, art: Image.Image, x: int, y: int, radius: int
-) -> tuple[int, int, int, int]:
+def _paste(picture: Image.Image, art: Image.Image, x: int, y: int, radius: int) -> Box:
     small = art.copy()
     small.thumbnail((2 * radius, 2 * radius), Image.Resampling.BILINEAR, reducing_gap=2.0)
     left, top = x - small.width // 2, y - small.height // 2
     alpha = small.getchannel("A")
     picture.paste(small.convert("RGB"), (left, top), alpha)
-    return _seen(alpha, left, top, picture.size)
+    return _seen(_more_than_half(alpha), left, top, picture.size)
 
 
 def places(
