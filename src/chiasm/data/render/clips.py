@@ -65,7 +65,7 @@ def clip(random: Random, library: Mapping[str, Any]) -> Drawn:
     plan = random.choice(PLANS)
     questions = plan(film)
     pictures, boxes = _painted(film)
-    duration = random.choice((80, 100, 125, 200))
+    duration = random.choice((80, 100, 120, 200))
     data, coded = _encoded(random, pictures, duration, film.stage.style == "cloth")
     truth = {
         "plan": plan.__name__.lstrip("_"),

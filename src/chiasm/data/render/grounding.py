@@ -119,19 +119,23 @@ def _arrow(stage: Stage, thing: Thing, colour: Rgb, width: int) -> list[int]:
     """An arrow that ends at the thing's edge, from where most room is."""
     left, top, right, bottom = thing.box
     x, y = (left + right) / 2, (top + bottom) / 2
-    reach = max(right - left, bottom - top) / 2 + 1
+    half = (right - left) / 2 + 1, (bottom - top) / 2 + 1
     others = [other for other in stage.things if other is not thing]
 
+    def reach(angle: float) -> float:
+        return 1 / math.hypot(math.cos(angle) / half[0], math.sin(angle) / half[1])
+
     def room(angle: float) -> float:
-        tail = (x + (reach + 26) * math.cos(angle), y + (reach + 26) * math.sin(angle))
+        away = reach(angle) + 26
+        tail = (x + away * math.cos(angle), y + away * math.sin(angle))
         edge = min(tail[0], tail[1], stage.size[0] - tail[0], stage.size[1] - tail[1])
-        near = (math.hypot(tail[0] - o.x, tail[1] - o.y) - o.radius for o in others)
-        return min(edge, *near)
+        gaps = (math.hypot(tail[0] - o.x, tail[1] - o.y) - o.radius for o in others)
+        return min(edge, *gaps)
 
     angle = max((i * math.pi / 8 for i in range(16)), key=room)
     cos, sin = math.cos(angle), math.sin(angle)
-    tip = (x + reach * 0.85 * cos, y + reach * 0.85 * sin)
-    tail = (x + (reach + 26) * cos, y + (reach + 26) * sin)
+    near, far = reach(angle) * 0.85, reach(angle) + 26
+    tip, tail = (x + near * cos, y + near * sin), (x + far * cos, y + far * sin)
     pen = ImageDraw.Draw(stage.picture)
     pen.line([tail, (tip[0] + 5 * cos, tip[1] + 5 * sin)], fill=colour, width=width)
     wings = [(tip[0] + 9 * cos - s * 5 * sin, tip[1] + 9 * sin + s * 5 * cos) for s in (-1, 1)]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from random import Random
 from typing import Any
@@ -299,13 +300,15 @@ def _odd(stage: Stage, art: Cutouts) -> list[Question]:
     spots = places(random, stage.size, radii)
     for look, spot, radius in zip([odd, *[common] * count], spots, radii, strict=True):
         stage.add(look, *spot, radius)
-    asked = [phrases.ask(random, "odd quality", phrases.word(quality, _QUALITIES, _ALSO[quality]))]
-    if quality == "colour":
-        asked = [phrases.ask(random, "odd colour", phrases.colour(odd.colour))]
-    elif quality == "shape" and random.random() < 0.5:
-        asked = [phrases.ask(random, "odd shape", phrases.shape(odd.shape, SHAPES))]
     where = _quarter(stage, stage.things[:1], "the odd one out")
-    return [*asked, where] if where else asked
+    asked = [where] if where else []
+    told = {"colour": phrases.colour, "shape": partial(phrases.shape, among=SHAPES)}
+    if random.random() < 0.5 or (not asked and quality not in told):
+        answer = phrases.word(quality, _QUALITIES, _ALSO[quality])
+        return [phrases.ask(random, "odd quality", answer), *asked]
+    if quality in told:
+        return [phrases.ask(random, f"odd {quality}", told[quality](getattr(odd, quality))), *asked]
+    return asked
 
 
 _QUALITIES = ("colour", "shape", "pattern", "size")
