@@ -7,17 +7,28 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from chiasm.base.errors import UserError
-from chiasm.data.render import charts, documents, equations, flowcharts, tables, typeset, vega
+from chiasm.data.render import (
+    charts,
+    documents,
+    equations,
+    flowcharts,
+    screens,
+    tables,
+    typeset,
+    vega,
+)
 from chiasm.data.render.question_forms import html, markdown, spelt
 
 EVERY = [
-    k for m in (charts, documents, equations, flowcharts, tables, typeset, vega) for k in m.KINDS
+    k
+    for m in (charts, documents, equations, flowcharts, screens, tables, typeset, vega)
+    for k in m.KINDS
 ]
 
 
 @pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.name)
 def test_a_missing_library_is_one_sentence(kind, monkeypatch):
-    for library in ("matplotlib", "typst", "vl_convert", "resvg_py"):
+    for library in ("matplotlib", "typst", "vl_convert", "resvg_py", "playwright.sync_api"):
         monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(UserError, match=r"need .*install"):
         kind.check()

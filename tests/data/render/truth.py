@@ -51,6 +51,8 @@ def others(question):
             return [answer + " + 1", answer[: len(answer) // 2]]
         case "text":
             return [answer[: int(len(answer) * 0.8) - 1], answer[::-1] + "!"]
+        case "box":
+            return ["[0.0, 0.0, 0.01, 0.01]", "nowhere"]
         case "element":
             return ["<b>else</b>"]
     raise AssertionError(f"what would be wrong for {check['how']}?")

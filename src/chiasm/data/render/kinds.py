@@ -10,12 +10,23 @@ from chiasm.data.render.drawn import Kind
 
 def kinds() -> Mapping[str, Kind]:
     """Return every kind by its name; a kind's own libraries are imported when it draws."""
-    from chiasm.data.render import clips, grounding, scenes
+    from chiasm.data.render import (
+        charts,
+        clips,
+        documents,
+        equations,
+        flowcharts,
+        grounding,
+        scenes,
+        screens,
+        tables,
+        typeset,
+        vega,
+    )
 
     files = (
-        scenes,
-        grounding,
-        clips,
+        *(scenes, grounding, clips),
+        *(charts, vega, tables, flowcharts, equations, documents, typeset, screens),
     )
     return {kind.name: kind for file in files for kind in file.KINDS}
 
