@@ -62,7 +62,7 @@ def flow(rng: Random) -> Chart:
         (f"{rng.choice(words.ACTIONS)} the {things[place]}", "step") for place in range(steps)
     ]
     for place in range(rng.choice((0, 1, 1, 2))):
-        asked = f"Is the {things[steps + place]} {rng.choice(words.STATES)}?"
+        asked = f"{things[steps + place].capitalize()} {rng.choice(words.STATES)}?"
         middle.insert(rng.randint(1, len(middle)), (asked, "decision"))
     boxes = [("Start", "end"), *middle, ("End", "end")]
     arrows: list[tuple[int, int, str]] = []

@@ -25,7 +25,7 @@ MATTER = (
     *("method", "colspan", "rowspan", "min", "max"),
 )
 """Attributes that say what an element is; class and style say how it looks."""
-_INSIDE = "a button input select option textarea img li tr td th label table ul ol form h1 h2 h3"
+_INSIDE = "a button input select option textarea img li tr td th label table ul ol form h1 h2 h3 p"
 """Elements whose presence inside another one matters."""
 _VOID = "area base br col embed hr img input link meta source track wbr"
 """Elements without an end tag."""
