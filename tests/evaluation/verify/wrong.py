@@ -15,7 +15,7 @@ def _words(check: Mapping[str, Any], answer: str) -> list[str]:
     others = [text for text in check.get("among", ()) if text not in check["accept"]]
     others = [text for text in others if text not in answer]
     both = [f"{answer} or {text}" for text in others[:2]]
-    return [*others, *both, f"not {answer}", f"{answer}x"]
+    return [*others, *both, f"not {answer}", f"x{answer}"]
 
 
 def _number(check: Mapping[str, Any], answer: str) -> list[str]:
