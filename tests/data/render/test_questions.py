@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from random import Random
@@ -142,3 +143,29 @@ def test_the_words_of_a_yes_no_question_do_not_tell(drawn: dict[str, list[Drawn]
     share = sum(guess(q.text) == q.answer for q in held) / len(held)
     assert len(held) > 200
     assert abs(share - 0.5) < 3 * 0.5 / math.sqrt(len(held)) + 0.01
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_core_draws_150_a_second(name: str) -> None:
+    kind, count = kind_of(name), 600
+    best = math.inf
+    for turn in range(3):
+        start = time.process_time()
+        for i in range(turn * count, (turn + 1) * count):
+            kind.draw(Random(f"9/{name}/{i}"), {})
+        best = min(best, (time.process_time() - start) / count)
+    assert best < 1 / 150
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", DRAWN)
+def test_five_thousand_more_are_sound_and_no_easier_to_guess(name: str) -> None:
+    kind = kind_of(name)
+    asked = pairs(kind.draw(Random(f"10/{name}/{i}"), {}) for i in range(5000))
+    for questions in asked.values():
+        assert all(right(question.check, question.answer) for question in questions)
+    for each in set(asked) & set(CHANCE):
+        counts, chance = Counter(q.answer for q in asked[each]), CHANCE[each]
+        share = counts.most_common(1)[0][1] / counts.total()
+        assert share < chance + 4 * math.sqrt(chance * (1 - chance) / counts.total()) + 0.03

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -101,6 +102,23 @@ def group_lives(number: int) -> bool:
         if int(fields[3]) == number and fields[0] != "Z":
             return True
     return False
+
+
+def test_a_disk_that_fills_is_one_sentence_and_finished_shards_stay(tmp_path: Path) -> None:
+    whole = render(SCENES, tmp_path / "whole")
+    sizes = [shard.bytes for shard in read_index(tmp_path / "whole")]
+    first = sizes.index(max(sizes[1:]))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (sizes[first] - 1, before[1]))
+    try:
+        with pytest.raises(UserError, match=f"Cannot write .*0000{first}.parquet"):
+            render(SCENES, tmp_path / "full")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    kept = names(tmp_path / "full")
+    assert sorted(kept) == [f"0000{i}.parquet" for i in range(first)]
+    assert render(SCENES, tmp_path / "full") == whole
+    assert kept.items() <= names(tmp_path / "full").items()
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import json
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +35,10 @@ class Asked(NamedTuple):
     question: Question
     style: str
     truth: dict[str, Any]
+
+
+def _key(row: dict[str, Any], number: int) -> str:
+    return f"{row['key']}#{number}"
 
 
 @dataclass(frozen=True)
@@ -86,23 +90,26 @@ class Questions:
         except (ValueError, TypeError, LookupError):
             raise BadSample("bad_row", where) from None
         return [
-            Asked(f"{row['key']}#{number}", shown, question, row["style"], truth)
+            Asked(_key(row, number), shown, question, row["style"], truth)
             for number, question in enumerate(questions)
         ]
 
     def of(self, key: str) -> Question:
-        """Return the question of a sample's key; raises KeyError."""
-        return self._all[key]
+        """Return the question of a sample's key; raises KeyError. The first call reads them all."""
+        return self._known[key]
 
-    @property
-    def _all(self) -> dict[str, Question]:
-        found: dict[str, Question] | None = self.__dict__.get("_known")
-        if found is None:
-            found = {}
-            for index in range(len(self)):
-                found.update({each.key: each.question for each in self.asked(index)})
-            object.__setattr__(self, "_known", found)
-        return found
+    @cached_property
+    def _known(self) -> dict[str, Question]:
+        rows = (
+            row
+            for file in self.files
+            for row in pq.read_table(file, columns=["key", "questions"]).to_pylist()
+        )
+        return {
+            _key(row, number): Question(**each)
+            for row in rows
+            for number, each in enumerate(json.loads(row["questions"]))
+        }
 
     def _read(self, file: int) -> list[dict[str, Any]]:
         try:

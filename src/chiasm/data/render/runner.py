@@ -32,6 +32,7 @@ import pyarrow.parquet as pq
 from chiasm import __version__
 from chiasm.base.errors import UserError
 from chiasm.base.files import locked, sweep, write_atomic
+from chiasm.base.log import say
 from chiasm.data.render.drawn import Drawn, Kind
 from chiasm.data.shards import (
     INDEX,
@@ -97,7 +98,7 @@ def render(
     job, for what a kind needs and does not find, and for what cannot be written.
     """
     folder = Path(folder)
-    with locked(folder / "render"):
+    with locked(folder / "render", say):
         if _finished(job, folder):
             told(job.count)
             return manifest_hash(folder)

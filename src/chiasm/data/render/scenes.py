@@ -302,7 +302,10 @@ def _odd(stage: Stage, art: Cutouts) -> list[Question]:
         stage.add(look, *spot, radius)
     where = _quarter(stage, stage.things[:1], "the odd one out")
     asked = [where] if where else []
-    told = {"colour": phrases.colour, "shape": partial(phrases.shape, among=SHAPES)}
+    told: dict[str, Callable[[str], phrases.Told]] = {
+        "colour": phrases.colour,
+        "shape": partial(phrases.shape, among=SHAPES),
+    }
     if random.random() < 0.5 or (not asked and quality not in told):
         answer = phrases.word(quality, _QUALITIES, _ALSO[quality])
         return [phrases.ask(random, "odd quality", answer), *asked]
