@@ -21,7 +21,7 @@ REAL = [{"Town": f"Town {n}", "Founded": 1200 + 7 * n, "Area": 3.5 * n + 1} for 
 
 
 def check(number):
-    """Read row by row, where the truth says that the rows lie."""
+    """Read three rows where the truth says that they lie: which share of their words is read."""
     drawn = draw(TABLES, number)
     image, truth = opened(drawn), drawn.truth
     if drawn.style == "table/lined":  # lines between cells are read as letters: blank them
@@ -37,20 +37,20 @@ def check(number):
     for cells_, boxes in zip(rows[1:4], truth["boxes"][1:4], strict=True):
         strip = image.crop((boxes[0][0] + 2, boxes[0][1] + 2, boxes[-1][2] - 1, boxes[0][3] - 1))
         shares.append(recall(" ".join(cells_), read(strip, 7)))
-    assert sum(shares) / len(shares) > 0.9, (number, drawn.style, shares)
+    return shares
 
 
 @needs_reader
 def test_a_reader_finds_the_cells():
-    for number in range(3):
-        check(number)
+    shares = [share for number in range(3) for share in check(number)]
+    assert sum(shares) / len(shares) > 0.95, shares
 
 
 @needs_reader
 @pytest.mark.soak
 def test_a_reader_finds_the_cells_of_many():
-    for number in range(3, 60):
-        check(number)
+    shares = [share for number in range(3, 60) for share in check(number)]
+    assert sum(shares) / len(shares) > 0.95, shares
 
 
 def test_every_question_has_one_answer():
