@@ -24,6 +24,7 @@ HELPS = [
     ["train", "first_light", "--help"],
     ["chat", "-h"],
     ["eval", "--help"],
+    ["render", "--help"],
     ["inspect", "--help"],
     ["check", "--help"],
     ["check", "text-identity", "--help"],

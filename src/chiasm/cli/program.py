@@ -44,6 +44,9 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "eval": Command(
             "measure", "measure answers to held-out questions", "chiasm eval --limit 500"
         ),
+        "render": Command(
+            "render", "draw pictures with questions", "chiasm render scenes --count 1000"
+        ),
         "inspect": Command("inspect", "show parts, sizes and memory", "chiasm inspect first_light"),
         "swap": Command(
             "swap",

@@ -6,6 +6,7 @@
                                                  prompts ⇄ texts                report.py
                                          answers.py: an engine answers    text, HTML, JSON
 
+    verify/: is this answer, in free words, right by its question's check?
     identity.py: is a fused model without pictures its plain language model, bit for bit?
 
 May enter: what scores answers and tells about scores. Must stay outside: models and weights (who
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from chiasm.evaluation.report import page, plain, records, table
     from chiasm.evaluation.runner import Result, run
     from chiasm.evaluation.task import Prompt, Task
+    from chiasm.evaluation.verify import right
 
 _HOME = {
     # what is asked, and how it is scored
@@ -34,6 +36,8 @@ _HOME = {
     # asking
     **dict.fromkeys(("Result", "run"), "runner"),
     "answers": "answers",
+    # judging one answer
+    "right": "verify",
     # what must hold exactly
     "text_identity": "identity",
     # telling
@@ -51,6 +55,7 @@ __all__ = [
     "page",
     "plain",
     "records",
+    "right",
     "run",
     "table",
     "text_identity",

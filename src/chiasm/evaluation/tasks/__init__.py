@@ -8,5 +8,6 @@ outside: where its files lie and how they are fetched; sources are passed in.
 """
 
 from chiasm.evaluation.tasks.easy_vqa import easy_vqa
+from chiasm.evaluation.tasks.rendered import rendered
 
-__all__ = ["easy_vqa"]
+__all__ = ["easy_vqa", "rendered"]
