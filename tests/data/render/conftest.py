@@ -9,7 +9,7 @@ import pytest
 from chiasm.data.render import clips, grounding, scenes
 from chiasm.data.render.drawn import Drawn
 
-COUNTS = {scenes: 900, grounding: 400, clips: 300}
+COUNTS = {scenes: 800, grounding: 350, clips: 280}
 
 
 @pytest.fixture(scope="session")
