@@ -11,7 +11,7 @@ from chiasm.data.render import clips, grounding, scenes
 from chiasm.data.render.browser import close_browser
 from chiasm.data.render.drawn import Drawn
 
-COUNTS = {scenes: 900, grounding: 400, clips: 300}
+COUNTS = {scenes: 800, grounding: 350, clips: 280}
 
 
 @pytest.fixture(scope="module", autouse=True)

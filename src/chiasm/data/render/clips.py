@@ -105,14 +105,16 @@ def _encoded(
 ) -> tuple[bytes, str]:
     buffer, chance = io.BytesIO(), random.random()
     told: dict[str, Any] = {"save_all": True, "duration": duration, "loop": 0}
-    if chance < 0.15:
+    if chance < 0.1:
         palette = _strip(pictures).quantize(128, Image.Quantize.FASTOCTREE)
         coded = [each.quantize(palette=palette, dither=Image.Dither.NONE) for each in pictures]
         coded[0].save(buffer, "GIF", append_images=coded[1:], **told)
         return buffer.getvalue(), "gif"
-    exact = chance < 0.5 and not woven  # grain would cost 200 kB
+    exact = chance < 0.6 and not woven  # grain would cost 200 kB
     kind: dict[str, Any] = {"lossless": True, "quality": 0} if exact else {"quality": 80}
-    pictures[0].save(buffer, "WEBP", append_images=pictures[1:], method=0, **kind, **told)
+    # kmax 0: no frame is coded a second time as one to begin at.
+    more = pictures[1:]
+    pictures[0].save(buffer, "WEBP", append_images=more, method=0, kmin=0, kmax=0, **kind, **told)
     return buffer.getvalue(), "lossless webp" if exact else "webp"
 
 
