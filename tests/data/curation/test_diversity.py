@@ -4,6 +4,7 @@ import math
 import random
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -136,7 +137,7 @@ def test_histogram_counts_captions_with_each_n_gram():
     expected = Counter()
     for caption in captions:
         words = caption.split()
-        expected.update(set(words) | set(zip(words, words[1:], strict=False)))
+        expected.update(set(words) | set(pairwise(words)))
     assert histogram(captions).counts.tolist() == sorted(expected.values(), reverse=True)
     assert histogram([]).counts.tolist() == [] and histogram([]).entropy == 0
 
@@ -157,9 +158,6 @@ def test_the_drawing_is_sound_and_shows_both():
     for line in lines:
         places = [tuple(map(float, place.split(","))) for place in line.get("points").split()]
         assert all(0 <= x <= 480 and 0 <= y <= 300 for x, y in places)
-        assert all(
-            one[0] <= two[0] and one[1] <= two[1]
-            for one, two in zip(places, places[1:], strict=False)
-        )
+        assert all(one[0] <= two[0] and one[1] <= two[1] for one, two in pairwise(places))
     assert "before: 500 captions" in svg
     assert "<svg" in flattening_svg(histogram([]), histogram(["one"]))
