@@ -46,7 +46,7 @@ def test_similarity_of_hashed_shingles_is_that_of_sets_of_strings(texts, unit, n
     for row, text in enumerate(texts):
         assert len(set(rows[row].tolist())) == len(plain_shingles(text, unit, n))
     pairs = [(i, j) for i in range(len(texts)) for j in range(len(texts))]
-    found = jaccard(rows, np.array(pairs).reshape(-1, 2))
+    found = jaccard(rows, np.array(pairs, np.int64).reshape(-1, 2))
     expected = [plain_jaccard(texts[i], texts[j], unit, n) for i, j in pairs]
     assert np.allclose(found, expected)
 
