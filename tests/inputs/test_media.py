@@ -382,7 +382,8 @@ def test_a_bomb_is_refused_by_its_header(decoder: ImageDecoder) -> None:
 
 def peak(decoder: ImageDecoder) -> int:
     """The most memory that the worker ever held, in bytes."""
-    (lane,) = decoder._lanes.values()
+    (lanes,) = decoder._lanes.values()
+    (lane,) = lanes.all
     assert lane.worker is not None
     status = Path(f"/proc/{lane.worker.pid}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
@@ -466,10 +467,10 @@ def test_limits_are_the_callers() -> None:
 def test_too_little_memory_is_a_reason_and_the_worker_stays() -> None:
     with ImageDecoder(Limits(memory=20_000_000)) as decoder:
         decoder.decode(png(mosaic(), 8, RGB))
-        pid = decoder._lanes[os.getpid()].worker.pid  # type: ignore[union-attr]
+        pid = decoder._lanes[os.getpid()].all[0].worker.pid  # type: ignore[union-attr]
         refused(decoder, saved(Image.new("RGB", (4000, 4000)), "PNG"), "too_much_memory")
         same(decoder.decode(png(mosaic(), 8, RGB)), mosaic())
-        assert decoder._lanes[os.getpid()].worker.pid == pid  # type: ignore[union-attr]
+        assert decoder._lanes[os.getpid()].all[0].worker.pid == pid  # type: ignore[union-attr]
 
 
 def test_the_largest_allowed_picture_fits_into_the_default_memory(decoder: ImageDecoder) -> None:
@@ -522,7 +523,7 @@ def test_a_damaged_file_is_a_picture_or_a_reason(decoder: ImageDecoder, name: st
     """Some 700 mutants: each decodes or is refused for a known reason, and the worker lives."""
     chance = random.Random(name)
     decoder.decode(seeds()[name])
-    pid = decoder._lanes[os.getpid()].worker.pid  # type: ignore[union-attr]
+    pid = decoder._lanes[os.getpid()].all[0].worker.pid  # type: ignore[union-attr]
     refusals = 0
     for _ in range(60):
         data = bytearray(seeds()[name])
@@ -547,7 +548,7 @@ def test_a_damaged_file_is_a_picture_or_a_reason(decoder: ImageDecoder, name: st
             assert error.reason in REASONS
             assert error.reason not in ("decoder_died", "too_slow")
     assert refusals > 5
-    assert decoder._lanes[os.getpid()].worker.pid == pid  # type: ignore[union-attr]
+    assert decoder._lanes[os.getpid()].all[0].worker.pid == pid  # type: ignore[union-attr]
 
 
 # ── files ────────────────────────────────────────────────────────────────────────────────────────

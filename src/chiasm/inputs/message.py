@@ -63,7 +63,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Video:
-    """A video: one animated picture (GIF, WebP, PNG), or its frames as pictures in their order."""
+    """A video: one file (MP4, WebM ..., animated GIF), or its frames as pictures in their order."""
 
     source: Picture | tuple[Picture, ...]
 
@@ -128,9 +128,9 @@ def parse_messages(messages: Sequence[Mapping[str, Any]]) -> tuple[Message, ...]
     `content` is a string, or a list of parts: `{"type": "text", "text": ...}`,
     `{"type": "image_url", "image_url": {"url": ...}}` or `{"type": "image", "image": ...}`, where
     an image is a path, bytes, a PIL image or a data URL (`path` and `url` serve as names for
-    `image` too). The same with `video` for `image`: then it is the path, bytes or data URL of an
-    animated picture, or a list of images, which are its frames. Nothing is fetched and no file is
-    opened here. Raises UserError.
+    `image` too). The same with `video` for `image`: then it is the path, bytes or data URL of a
+    video or an animated picture, or a list of images, which are its frames. Nothing is fetched and no
+    file is opened here. Raises UserError.
     """
     if isinstance(messages, Mapping | str | bytes) or not isinstance(messages, Sequence):
         raise UserError("Messages must be a list of {role, content} records.")
@@ -225,8 +225,8 @@ def _video(where: str, value: Any) -> Video:
         return Video(_picture(where, value))
     given = "an empty list" if isinstance(value, list | tuple) else type(value).__name__
     raise UserError(
-        f"{where}: a video must be the path, bytes or data URL of an animated picture, or a list of "
-        f"its frames, not {given}."
+        f"{where}: a video must be the path, bytes or data URL of a video file, or a list of its "
+        f"frames, not {given}."
     )
 
 
