@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageSequence
 from tests.cli.toys import call, recipe
+from tests.inputs.toys import film
 
 from chiasm import chat as say
 from chiasm.base.config import to_yaml

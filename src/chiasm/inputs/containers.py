@@ -17,20 +17,22 @@ from collections.abc import Iterator
 MP4, MATROSKA, AVI = "mov", "matroska", "avi"
 """FFmpeg's names of the containers that we read."""
 
-_EBML, _SEGMENT, _CLUSTER, _CRC = 0x1A45DFA3, 0x18538067, 0x1F43B675, 0xBF
+_SEGMENT, _CLUSTER, _CRC = 0x18538067, 0x1F43B675, 0xBF
+_TRACKS, _TRACK, _NUMBER = 0x1654AE6B, 0xAE, 0xD7
+_SIMPLE_BLOCK, _GROUP, _BLOCK = 0xA3, 0xA0, 0xA1
 _IN_SEGMENT = {
     _CLUSTER,
     _CRC,
+    _TRACKS,
     0x114D9B74,  # where the others stand
     0x1549A966,  # facts about the whole
-    0x1654AE6B,  # tracks
     0x1C53BB6B,  # cues
     0x1254C367,  # tags
     0x1043A770,  # chapters
     0x1941A469,  # attachments
     0xEC,  # nothing
 }
-_IN_CLUSTER = {_CRC, 0xA3, 0xA0, 0xE7, 0xA7, 0xAB, 0xAF, 0xEC, 0x5854}
+_IN_CLUSTER = {_CRC, _SIMPLE_BLOCK, _GROUP, 0xE7, 0xA7, 0xAB, 0xAF, 0xEC, 0x5854}
 
 
 def kind_of(data: memoryview) -> str:
@@ -74,20 +76,43 @@ def _riffs_fit(data: memoryview) -> bool:
 
 def _elements_fit(data: memoryview) -> bool:
     """Walk a Matroska file: what FFmpeg would skip as damaged is damage to us."""
+    segments = 0
     try:
-        segments = [
-            (start, end) for id, start, end in _elements(data, 0, len(data)) if id == _SEGMENT
-        ]
-        for start, end in segments:
-            for id, inside, behind in _elements(data, start, end, _IN_SEGMENT):
-                known = _IN_CLUSTER if id == _CLUSTER else None
-                for _ in _elements(data, inside, behind, known) if known else ():
-                    pass
-                if id != _CRC and not _sum_holds(data, inside, behind):
-                    return False
+        for id, start, end in _elements(data, 0, len(data)):
+            segments += id == _SEGMENT
+            if id == _SEGMENT and not _segment_fits(data, start, end):
+                return False
     except (IndexError, ValueError):
         return False
-    return bool(segments)
+    return segments > 0
+
+
+def _segment_fits(data: memoryview, start: int, end: int) -> bool:
+    tracks: set[int] = set()
+    for id, inside, behind in _elements(data, start, end, _IN_SEGMENT):
+        if id != _CRC and not _sum_holds(data, inside, behind):
+            return False
+        if id == _TRACKS:
+            tracks |= _track_numbers(data, inside, behind)
+        if id == _CLUSTER and not _track_numbers_of_blocks(data, inside, behind) <= tracks:
+            return False
+    return True
+
+
+def _track_numbers(data: memoryview, start: int, end: int) -> set[int]:
+    entries = [body for id, *body in _elements(data, start, end) if id == _TRACK]
+    fields = [field for body in entries for field in _elements(data, *body)]
+    return {int.from_bytes(data[at:behind], "big") for id, at, behind in fields if id == _NUMBER}
+
+
+def _track_numbers_of_blocks(data: memoryview, start: int, end: int) -> set[int]:
+    blocks = []
+    for id, inside, behind in _elements(data, start, end, _IN_CLUSTER):
+        if id == _GROUP:
+            blocks += [at for id, at, _ in _elements(data, inside, behind) if id == _BLOCK]
+        elif id == _SIMPLE_BLOCK:
+            blocks.append(inside)
+    return {_number(data, at, keep_mark=False)[0] for at in blocks}
 
 
 def _elements(

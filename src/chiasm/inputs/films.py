@@ -44,8 +44,9 @@ def read(request: dict[str, Any], body: memoryview) -> tuple[dict[str, Any], byt
     """Answer about one video: the times of its frames, its size, or the pixels of chosen frames."""
     try:
         import av
-    except ImportError:
-        refuse("needs_pyav")
+    except ImportError as error:
+        # Found, but larger than the memory that we may take ("failed to map segment ...").
+        refuse("too_much_memory" if "failed to map" in str(error) else "needs_pyav")
     av.logging.set_level(None)
     kind = kind_of(body)
     if not is_whole(body, kind):
