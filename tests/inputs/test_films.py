@@ -154,6 +154,23 @@ def test_a_clock_that_does_not_start_at_zero(decoder: ImageDecoder, kind: str) -
     assert numbers(decoder, data, [0, 13, 19]) == [0, 13, 19]
 
 
+@pytest.mark.parametrize(("first", "length"), [(0, 15), (12, 15), (20, 30), (37, 3)])
+def test_a_film_that_was_trimmed_shows_what_was_left(
+    decoder: ImageDecoder, first: int, length: int
+) -> None:
+    """Phones trim by an edit list (ISO/IEC 14496-12, section 8.6.6); the frames stay in the file."""
+    data = clip("h264.mp4")
+    at = data.index(b"elst") + 12
+    start, unit = struct.unpack_from(">i", data, at + 4)[0], 512  # a frame's length in the track
+    length = min(length, COUNT - first)
+    told = struct.pack(">Ii", round(length * 1000 / 30), start + first * unit)
+    trimmed = data[:at] + told + data[at + 8 :]
+    count = len(decoder.durations(trimmed))
+    assert abs(count - length) <= 1  # the edit's length is told in whole milliseconds
+    assert numbers(decoder, trimmed, range(count)) == list(range(first, first + count))
+    assert numbers(decoder, trimmed, [count // 2]) == [first + count // 2]
+
+
 # ── upright ──────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -79,7 +79,7 @@ def test_a_worker_killed_in_mid_decode_costs_one_picture() -> None:
         waiting = pool.submit(decoder.decode, PNG, "a.png")
         time.sleep(0.2)
         os.kill(first, signal.SIGKILL)
-        with pytest.raises(MediaError, match=r"a\.png made the picture decoder stop") as caught:
+        with pytest.raises(MediaError, match=r"a\.png made the decoder stop") as caught:
             waiting.result()
         assert caught.value.reason == "decoder_died"
         np.testing.assert_array_equal(decoder.decode(PNG), mosaic())

@@ -52,7 +52,22 @@ def read(request: dict[str, Any], body: memoryview) -> tuple[dict[str, Any], Bod
     kind = kind_of(body)
     if not is_whole(body, kind):
         refuse("broken")
-    with av.open(
+    with _opened(body, kind) as container:
+        film = _film(container, kind, request)
+        if len(film.packets) < film.stream.frames and not _is_trimmed(body, kind):
+            refuse("broken")
+        if request["want"] == "durations":
+            return {"durations": film.durations(), "times": film.seconds()}, b""
+        size = request["want"] == "size"
+        frames = film.pixels([0] if size else request["chosen"], request)
+    told = {"height": frames.shape[1], "width": frames.shape[2]}
+    return told, b"" if size else frames.reshape(-1).data
+
+
+def _opened(body: memoryview, kind: str, **options: str) -> Any:
+    import av
+
+    return av.open(
         _Bytes(body),
         format=kind,
         # Nothing but these bytes: a file may name others, or addresses (concat, HLS, QuickTime's dref).
@@ -61,17 +76,20 @@ def read(request: dict[str, Any], body: memoryview) -> tuple[dict[str, Any], Bod
             "protocol_whitelist": "none",
             "format_whitelist": _DEMUXERS[kind],
             "codec_whitelist": ",".join(CODECS),
+            **options,
         },
         metadata_errors="replace",
         buffer_size=1 << 18,
-    ) as container:
-        film = _film(container, kind, request)
-        if request["want"] == "durations":
-            return {"durations": film.durations(), "times": film.seconds()}, b""
-        size = request["want"] == "size"
-        frames = film.pixels([0] if size else request["chosen"], request)
-    told = {"height": frames.shape[1], "width": frames.shape[2]}
-    return told, b"" if size else frames.reshape(-1).data
+    )
+
+
+def _is_trimmed(body: memoryview, kind: str) -> bool:
+    """Whether an MP4 holds all of its frames, and an edit list leaves some of them out."""
+    if kind != MP4:
+        return False
+    with _opened(body, kind, ignore_editlist="1") as container:
+        stream = _video_of(container)
+        return sum(packet.size > 0 for packet in container.demux(stream)) == stream.frames
 
 
 class _Bytes:
@@ -101,13 +119,7 @@ def _closed(*_: Any) -> NoReturn:
 
 def _film(container: Any, kind: str, request: dict[str, Any]) -> _Film:
     """Read the packets of the first video, and decode none."""
-    import av
-
-    cover = av.stream.Disposition.attached_pic
-    streams = [one for one in container.streams.video if not one.disposition & cover]
-    if not streams:
-        refuse("not_a_video")
-    stream = streams[0]
+    stream = _video_of(container)
     coder = stream.codec_context
     if coder is None or coder.name not in CODECS:
         refuse("codec", "unknown" if coder is None else coder.name)
@@ -124,10 +136,18 @@ def _film(container: Any, kind: str, request: dict[str, Any]) -> _Film:
             refuse("too_many_frames", f"{request['frames']:,}")
     if not packets:
         refuse("no_frames")
-    if len(packets) < stream.frames:
-        refuse("broken")
     timed = kind != AVI or all(packet.is_keyframe for packet in packets)
     return _Film(stream, packets, timed)
+
+
+def _video_of(container: Any) -> Any:
+    import av
+
+    cover = av.stream.Disposition.attached_pic
+    for stream in container.streams.video:
+        if not stream.disposition & cover:
+            return stream
+    refuse("not_a_video")
 
 
 @dataclass(frozen=True)

@@ -52,9 +52,9 @@ REASONS = {
     "too_many_frames": "{name} has more than {detail} frames; save a shorter one.",
     "pixel_format": "{name} stores its pixels in a way that Chiasm does not read; "
     "save it as 8-bit RGB.",
-    "too_slow": "{name} took longer than {detail} to decode; save it as a plain PNG or JPEG.",
+    "too_slow": "{name} took longer than {detail} to decode; save it as a plain PNG, JPEG or MP4.",
     "too_much_memory": "{name} needs more memory to decode than the limit; save a smaller picture.",
-    "decoder_died": "{name} made the picture decoder stop; save it as a plain PNG or JPEG.",
+    "decoder_died": "{name} made the decoder stop; save it as a plain PNG, JPEG or MP4.",
 }
 """Every way in which a picture can be refused, and what we say about it."""
 
