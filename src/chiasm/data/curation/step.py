@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Annotated, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from chiasm.data.pairs import Pair
 
@@ -22,6 +23,8 @@ Fact: TypeAlias = str | int | float | bytes | None
 """What a step found out about an item: a value of a Parquet column."""
 Pixels: TypeAlias = NDArray[np.uint8]
 """Upright RGB, uint8 [H, W, 3]."""
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+"""A setting from 0 to 1."""
 
 
 @dataclass
@@ -51,6 +54,8 @@ class Verdict:
     """What the report shows beside an example: "fr, 0.98"."""
     caption: str | None = None
     """The caption from now on, where the step changes it."""
+    frames: tuple[Pixels, ...] | None = field(default=None, compare=False)
+    """The picture from now on, where the step changes it: it is encoded again, without loss."""
     facts: Mapping[str, Fact] = field(default_factory=dict)
     """What the step found out: added to the item's facts, and to the columns of the shards."""
 
@@ -79,6 +84,7 @@ class Step(Protocol):
     def __call__(self, items: Sequence[Item]) -> list[Verdict]: ...
 
 
+@runtime_checkable
 class WholeStep(Protocol):
     """Compares items with each other.
 

@@ -1,0 +1,183 @@
+"""Many processes, one result: pieces of work go through Daft, on this machine or on a Ray cluster.
+
+    tasks ──► a Daft dataframe of one task a row ──► Hand, in a process of its own ──► answers
+                                                       │ models are built once in each
+                                                       └ an error comes back as a sentence, never as a null
+
+The order in which pieces are finished is anybody's guess; nothing depends on it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+from chiasm.base.errors import UserError
+from chiasm.data.curation.output import write
+from chiasm.data.curation.recipe import Recipe
+from chiasm.data.curation.stage import Bench, Job, by_record
+
+SILENCED = {
+    "DO_NOT_TRACK": "1",
+    "DAFT_ANALYTICS_ENABLED": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "DAFT_PROGRESS_BAR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+"""What Daft and Ray would report about us, or draw over our own progress; the user's choice wins."""
+
+Task = Mapping[str, Any]
+"""{"do": "stage", "stage": 0, "shard": 7} or {"do": "write", "split": "train", "file": 7}."""
+
+
+class Hand:
+    """Does tasks, one after another; Daft makes one in each of its processes."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._bench: Bench | None = None
+        # Ctrl-C is for the process that was asked; it ends us when it ends.
+        child = os.environ.get(_CHILD) == str(os.getppid())
+        if child and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def __call__(self, task: str) -> str:
+        """Do a task and return what came of it, or what went wrong, as JSON."""
+        try:
+            self._bench = self._bench or Bench(self.job)
+            return json.dumps({"task": json.loads(task), "done": do(self._bench, json.loads(task))})
+        except UserError as error:
+            return json.dumps({"error": str(error)})
+        except Exception:
+            return json.dumps({"fault": traceback.format_exc()})
+
+
+_CHILD = "CHIASM_CURATES"
+
+
+def do(bench: Bench, task: Task) -> dict[str, Any]:
+    """Do one task and return what came of it."""
+    if task["do"] == "stage":
+        return by_record(bench, task["stage"], task["shard"])
+    return asdict(write(bench, task["split"], task["file"]))
+
+
+def spread(job: Job, tasks: Sequence[Task]) -> Iterator[tuple[Task, dict[str, Any]]]:
+    """Do tasks on a recipe's engine and yield each with what came of it, in any order.
+
+    Raises UserError for what is wrong with the input, the disk or the installation.
+    """
+    if not tasks:
+        return
+    with _environment():
+        daft = _daft(job.recipe)
+        count = min(_count(job.recipe), len(tasks))
+        apart = job.recipe.engine == "ray" or count > 1
+        hand = daft.cls(Hand, use_process=apart, max_concurrency=count)(job)
+        rows = daft.from_pydict({"task": [json.dumps(task) for task in tasks]}).into_batches(1)
+        frame = rows.select(hand(rows["task"]).alias("answer"))
+        try:
+            for row in frame.iter_rows():
+                answer = json.loads(row["answer"])
+                if "error" in answer:
+                    raise UserError(answer["error"])
+                if "fault" in answer:
+                    raise RuntimeError(f"a step of curation failed:\n{answer['fault']}")
+                yield answer["task"], answer["done"]
+        except (UserError, GeneratorExit, KeyboardInterrupt):
+            raise
+        except RuntimeError as error:
+            if "UDF process" not in str(error):
+                raise
+            raise UserError(
+                "A process of this curation was ended from outside, perhaps for its memory: repeat the "
+                "command with fewer --workers; what is finished stays."
+            ) from None
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    """Quiet libraries, and child processes that find the modules we find, and none in the current folder."""
+    wanted = {name: os.environ.get(name, value) for name, value in SILENCED.items()}
+    wanted |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONSAFEPATH": "1"}
+    wanted[_CHILD] = str(os.getpid())
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _daft(recipe: Recipe) -> Any:
+    """Daft, set to run where the recipe says."""
+    try:
+        import daft
+    except ImportError:
+        raise UserError(
+            "Curation needs Daft, which is not installed: pip install 'chiasm[data]'"
+        ) from None
+    if recipe.engine == "ray":
+        _join_cluster(recipe)
+    wanted = "ray" if recipe.engine == "ray" else "native"
+    try:
+        (daft.set_runner_ray if wanted == "ray" else daft.set_runner_native)()
+    except daft.exceptions.DaftCoreException:
+        if daft.get_or_infer_runner_type() != wanted:
+            raise UserError(
+                "Daft has worked on another engine in this process already: start a new one for "
+                f'engine "{recipe.engine}".'
+            ) from None
+    return daft
+
+
+def _join_cluster(recipe: Recipe) -> None:
+    """Connect to a Ray cluster, or start one of this machine alone, which ends with this process."""
+    try:
+        import ray
+    except ImportError:
+        raise UserError(
+            "A cluster needs Ray, which is not installed: pip install 'chiasm[ray]'"
+        ) from None
+    if ray.is_initialized():
+        return
+    alone: dict[str, Any] = {"num_cpus": _processors(recipe), "include_dashboard": False}
+    try:
+        ray.init(
+            address=recipe.address or "local",
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **({} if recipe.address else alone),
+        )
+    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        told = str(error).splitlines()[0].rstrip(".")
+        raise UserError(f"No Ray cluster answers at {recipe.address or 'home'} ({told}).") from None
+
+
+def _processors(recipe: Recipe) -> int:
+    """How many processes work at a time on this machine."""
+    if sys.platform == "linux":
+        return recipe.workers or len(os.sched_getaffinity(0))
+    return recipe.workers or os.cpu_count() or 1
+
+
+def _count(recipe: Recipe) -> int:
+    """How many processes work at a time, on all machines."""
+    if recipe.engine == "ray" and recipe.address and not recipe.workers:
+        import ray
+
+        return max(1, int(ray.cluster_resources().get("CPU", 1)))
+    return _processors(recipe)
