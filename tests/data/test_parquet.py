@@ -100,7 +100,7 @@ def test_row_groups_are_small_and_only_the_needed_ones_are_read(tmp_path: Path) 
     write_parquet(path, [sample(n) for n in range(3 * GROUP_ROWS)])
     assert pq.read_metadata(path).num_row_groups == 3
     source = parquet(path)
-    reads = source._table.cache_info
+    reads = source.rows._table.cache_info
     for number in range(GROUP_ROWS, 2 * GROUP_ROWS):
         source[number]
     assert reads().misses == 1

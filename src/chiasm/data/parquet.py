@@ -13,7 +13,7 @@ from __future__ import annotations
 import glob
 import io
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -47,8 +47,8 @@ GROUP_ROWS, GROUP_BYTES = 64, 8 << 20
 
 
 @dataclass(frozen=True)
-class ParquetSource:
-    """Rows of Parquet files as records of one sample each."""
+class ParquetRows:
+    """Rows of Parquet files, a row group read when one of its rows is asked for."""
 
     name: str
     files: tuple[tuple[Path, Any], ...]
@@ -57,6 +57,8 @@ class ParquetSource:
     """(file, row group within it, first row of that file) of all row groups in order."""
     starts: tuple[int, ...]
     """The first row of each group, and behind them the count of all rows."""
+    wanted: Callable[[Any], list[str]]
+    """Names the columns to read, of a file's schema."""
     _table: Any = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -66,29 +68,52 @@ class ParquetSource:
     def __len__(self) -> int:
         return self.starts[-1]
 
-    def __getitem__(self, index: int) -> Record:
+    def row(self, index: int) -> tuple[dict[str, Any], Path, int]:
+        """Return a row's values, its file and its number there; raises BadSample when damaged."""
         if not 0 <= index < len(self):
             raise IndexError(index)
         # Empty groups share their start with the next one: the last of equals has the rows.
         number = bisect_right(self.starts, index) - 1
         file, group, first = self.groups[number]
         path = self.files[file][0]
-        where = f"{path}, row {index - first}"
         try:
             table = self._table(number)
             row = table.slice(index - self.starts[number], 1).to_pylist()[0]
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            detail = f"row group {group} is damaged ({str(error).splitlines()[0].rstrip('.')})"
-            raise BadSample("damaged_file", where, detail) from None
-        key = f"{self.name}/{index}"
-        return (from_messages(row, path.parent, key, where),)
+            detail = f"row group {group} is damaged ({first_line(error)})"
+            raise BadSample("damaged_file", f"{path}, row {index - first}", detail) from None
+        return row, path, index - first
 
     def _read(self, number: int) -> Any:
         file, group, _ = self.groups[number]
         path, metadata = self.files[file]
         with pq.ParquetFile(path, metadata=metadata, page_checksum_verification=True) as opened:
-            held = [name for name in SCHEMA.names if name in opened.schema_arrow.names]
-            return opened.read_row_group(group, columns=held, use_threads=False)
+            columns = self.wanted(opened.schema_arrow)
+            table = opened.read_row_group(group, columns=columns, use_threads=False)
+        if table.num_rows != (rows := metadata.row_group(group).num_rows):
+            raise pa.ArrowInvalid(f"it has {table.num_rows} rows where the footer says {rows}")
+        table.validate(full=True)
+        return table
+
+
+@dataclass(frozen=True)
+class ParquetSource:
+    """Rows of Parquet files as records of one sample each."""
+
+    rows: ParquetRows
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        return self.rows.name
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Record:
+        row, path, number = self.rows.row(index)
+        key = f"{self.name}/{index}"
+        return (from_messages(row, path.parent, key, f"{path}, row {number}"),)
 
 
 def parquet(pattern: str | Path) -> ParquetSource:
@@ -97,7 +122,24 @@ def parquet(pattern: str | Path) -> ParquetSource:
     Only the files' footers are read here. Raises UserError when a file is no Parquet file or has no
     column `messages`.
     """
-    paths = _matching(pattern)
+    rows = open_rows(_matching(pattern), _of_samples)
+    if not len(rows):
+        raise UserError(f"{pattern} holds no row.")
+    for path, metadata in rows.files:
+        if "messages" not in (names := metadata.schema.to_arrow_schema().names):
+            raise UserError(
+                f"{path} has no column `messages`; its columns are {', '.join(names)}. A sample is a "
+                "row with `messages` (list of role, content) and `images` (list of bytes, path)."
+            )
+    return ParquetSource(rows)
+
+
+def _of_samples(schema: Any) -> list[str]:
+    return [name for name in SCHEMA.names if name in schema.names]
+
+
+def open_rows(paths: Sequence[Path], wanted: Callable[[Any], list[str]]) -> ParquetRows:
+    """Read the footers of files; raises UserError when one of them is no sound Parquet file."""
     files = tuple((path, _metadata(path)) for path in paths)
     groups, starts = [], [0]
     for number, (_, metadata) in enumerate(files):
@@ -105,10 +147,8 @@ def parquet(pattern: str | Path) -> ParquetSource:
         for group in range(metadata.num_row_groups):
             groups.append((number, group, first))
             starts.append(starts[-1] + metadata.row_group(group).num_rows)
-    if starts[-1] == 0:
-        raise UserError(f"{pattern} holds no row.")
     name = paths[0].stem if len(paths) == 1 else paths[0].parent.resolve().name
-    return ParquetSource(name, files, tuple(groups), tuple(starts))
+    return ParquetRows(name, files, tuple(groups), tuple(starts), wanted)
 
 
 def _matching(pattern: str | Path) -> list[Path]:
@@ -123,16 +163,22 @@ def _matching(pattern: str | Path) -> list[Path]:
 def _metadata(path: Path) -> Any:
     try:
         metadata = pq.read_metadata(path)
-        names = metadata.schema.to_arrow_schema().names
+        metadata.schema.to_arrow_schema()
+        counts = [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)]
     except (pa.ArrowException, OSError) as error:
-        told = str(error).splitlines()[0].rstrip(".")
-        raise UserError(f"{path} cannot be read as a Parquet file ({told}).") from None
-    if "messages" not in names:
+        raise UserError(f"{path} cannot be read as a Parquet file ({first_line(error)}).") from None
+    # A flipped bit in the footer, which has no checksum, can promise rows without end.
+    if metadata.num_rows != sum(counts) or not all(0 <= n <= path.stat().st_size for n in counts):
         raise UserError(
-            f"{path} has no column `messages`; its columns are {', '.join(names)}. A sample is a "
-            "row with `messages` (list of role, content) and `images` (list of bytes, path)."
+            f"{path} is damaged: its footer promises {metadata.num_rows} rows, in row groups of "
+            f"{counts}; fetch or write it again."
         )
     return metadata
+
+
+def first_line(error: Exception) -> str:
+    """Return what Arrow says about a file, without the lines about its own source code."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def write_parquet(path: Path, samples: Iterable[Sample]) -> int:

@@ -7,6 +7,7 @@ a caption beside a picture ─────────────────�
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,18 @@ REASONS = {
     "picture_count": "the text has not as many places for pictures as there are images",
     "video_count": "the text has not as many places for videos as there are videos",
     "damaged_file": "this part of the file is damaged",
+    "bad_json": "the record is not valid JSON",
+    "long_line": "the line is longer than the limit",
+    "no_picture": "the text has no picture or video",
+    "several_pictures": "one text stands beside several pictures, and does not say which it means",
+    "not_a_caption": "the row is a conversation, not one picture and what is written about it",
+    "wrong_key": "the text says that it belongs to another picture",
+    "duplicate_key": "an earlier record has the same name",
+    "outside": "the path leads out of the folder of the source",
+    "linked_folder": "a link to a folder is not followed: give the path of the folder itself",
+    "bad_member": "the archive's member is no plain file",
+    "wrong_checksum": "the bytes do not have the SHA-256 that stands beside them",
+    "shard_truncated": "the rest of the file is cut off or damaged",
 }
 """Every way in which a source can refuse a sample (a picture's own faults are a MediaError)."""
 
@@ -41,6 +54,40 @@ class BadSample(UserError):
     def __init__(self, reason: str, where: str, detail: str = "") -> None:
         super().__init__(f"{where}: {detail or REASONS[reason]}.")
         self.reason = reason
+
+
+def decoded(data: bytes, where: str) -> str:
+    """Return UTF-8 as text, without its byte order mark; raises BadSample."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise BadSample("bad_text", where) from None
+
+
+def parsed(text: str, where: str) -> Any:
+    """Return what JSON says; raises BadSample, also when an object names one field twice."""
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of 5,000 digits
+        raise BadSample("bad_json", where, f"not valid JSON ({str(error).rstrip('.')})") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the field {twice!r} stands twice in one object")
+    return fields
+
+
+def utf8(text: str, where: str) -> str:
+    """Refuse half a surrogate pair, which JSON can spell but no tokenizer and no file can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadSample("bad_text", where) from None
+    return text
 
 
 def question_answer(picture: Picture, question: str, answer: str, key: str) -> Sample:
@@ -111,12 +158,8 @@ def _listed(row: Mapping[str, Any], name: str, where: str) -> Sequence[Any]:
 
 
 def _speakable(sample: Sample, where: str) -> Sample:
-    """Refuse half a surrogate pair, which JSON can spell but no tokenizer can read."""
-    try:
-        for message in sample.messages:
-            "".join(part.text for part in message.parts if isinstance(part, Text)).encode()
-    except UnicodeEncodeError:
-        raise BadSample("bad_text", where) from None
+    for message in sample.messages:
+        utf8("".join(part.text for part in message.parts if isinstance(part, Text)), where)
     return sample
 
 

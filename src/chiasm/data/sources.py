@@ -11,7 +11,6 @@ in for another.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -20,7 +19,14 @@ from typing import Any, Literal, Protocol
 
 from chiasm.base.errors import UserError
 from chiasm.data.parquet import parquet, write_parquet
-from chiasm.data.rows import CAPTION_PROMPT, BadSample, from_fields, question_answer
+from chiasm.data.rows import (
+    CAPTION_PROMPT,
+    BadSample,
+    decoded,
+    from_fields,
+    parsed,
+    question_answer,
+)
 from chiasm.inputs.message import Picture, Record, Sample, Shown
 
 __all__ = ["BadSample", "Source", "easy_vqa", "folder", "parquet", "write_parquet"]
@@ -145,7 +151,7 @@ def _lines(path: Path) -> Iterator[Record]:
     for number, line in enumerate(_text(path).split("\n"), start=1):
         if line.strip():
             where = f"{path}, line {number}"
-            row = _parsed(line, where)
+            row = parsed(line, where)
             samples.append(from_fields(row, path.parent, f"{path.stem}/{number}", where))
     # Only neighbours are put together: the order of the list is the order of the source.
     return (tuple(same) for _, same in groupby(samples, _pictures))
@@ -197,9 +203,7 @@ def _questions(picture: Path, path: Path, key: str) -> Iterator[Sample]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise BadSample("bad_text", str(path)) from None
+        return decoded(path.read_bytes(), str(path))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from None
 
@@ -207,11 +211,4 @@ def _text(path: Path) -> str:
 def _json(path: Path, advice: str = "") -> Any:
     if not path.is_file():
         raise UserError(f"{path} does not exist. {advice}".rstrip())
-    return _parsed(_text(path), str(path))
-
-
-def _parsed(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise UserError(f"{where}: not valid JSON ({error}).") from None
+    return parsed(_text(path), str(path))
