@@ -40,6 +40,16 @@ class Outcome:
     ledger: Mapping[str, Any]
     seconds: float
 
+    @property
+    def chief_reason(self) -> str:
+        """Why most of the dropped records were dropped, in one sentence; empty when none was."""
+        dropped = self.ledger["n_dropped"]
+        counts = [(n, step, why) for step, found in dropped.items() for why, n in found.items()]
+        if not counts:
+            return ""
+        count, step, why = max(counts, key=lambda each: each[0])
+        return f"{count:,} fell to {step} ({self.ledger['reasons'][step][why]})"
+
     def record(self) -> dict[str, Any]:
         """Return JSON-able values."""
         counts = {name: self.ledger[name] for name in ("n_in", "n_kept", "n_dropped")}

@@ -1,0 +1,170 @@
+"""What curation is made of: sources by their names, and the models that its steps ask.
+
+    "data:openmoji" ─► a collection of the cache        clip folder ─► both towers ─► embeddings
+    a path ──────────► pairs(path)                      built-in eyes ─► embeddings of pictures alone
+
+Both functions are called in every process of a curation; a model is loaded when a step first asks it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chiasm.base.errors import UserError
+from chiasm.data.curation.recipe import Recipe
+from chiasm.data.curation.step import Pixels, Tools
+from chiasm.data.pairing.opening import pairs
+from chiasm.data.pairs import PairSource
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+EYES = "clip-vit-base-patch16"
+"""The built-in eyes, which embed pictures where no two-tower model is named."""
+COLLECTION = "data:"
+"""Begins the name of a collection."""
+
+Vectors = NDArray[np.float32]
+
+
+def open_source(name: str) -> PairSource:
+    """Open a source by its name in a recipe: "data:NAME", or a path."""
+    if name.startswith(COLLECTION):
+        from chiasm.data.collections import collection
+
+        return collection(name.removeprefix(COLLECTION))
+    return pairs(name)
+
+
+def tools(recipe: Recipe) -> Tools:
+    """Return the models that a recipe's steps may ask; raises UserError when a folder is no model."""
+    kinds = {step.kind for step in recipe.steps}
+    reader = _reader() if kinds & {"reading", "clip"} else None
+    if not recipe.model:
+        return Tools(embed_pictures=_eyes, read_text=reader)
+    _text_tower(recipe.model)
+    return Tools(
+        embed_pictures=lambda pictures: _towers(recipe.model)[0](pictures),
+        embed_texts=lambda texts: _towers(recipe.model)[1](texts),
+        read_text=reader,
+    )
+
+
+def _reader() -> Callable[[Pixels], str] | None:
+    from chiasm.data.curation.ocr import rapid_reader
+
+    return rapid_reader()
+
+
+# ---- pictures and texts to vectors -------------------------------------------------------------
+
+
+def _eyes(pictures: Sequence[Pixels]) -> Vectors:
+    """Embed pictures by the built-in eyes: their CLS vectors."""
+    return _built_in()(pictures)
+
+
+@cache
+def _built_in() -> Callable[[Sequence[Pixels]], Vectors]:
+    import torch
+
+    from chiasm.checkpoint.builtin import pull
+    from chiasm.checkpoint.folder import load_vit
+    from chiasm.inputs.image import Transform
+
+    home = pull(EYES)
+    model, _ = load_vit(home, torch.float32)
+    transform = Transform.load(home)
+
+    def embed(pictures: Sequence[Pixels]) -> Vectors:
+        with _computing():
+            pixels = torch.cat([transform.pixels(picture)[0] for picture in pictures])
+            return _unit(model(pixels)["final"][:, 0])
+
+    return embed
+
+
+def _text_tower(folder: str) -> None:
+    """Raise UserError unless a folder holds both towers."""
+    from chiasm.checkpoint.towers import open_dual
+
+    if not Path(folder).is_dir():
+        raise UserError(f"`model` is {folder}, which is no folder; name that of a two-tower model.")
+    open_dual(folder)
+
+
+@cache
+def _towers(
+    folder: str,
+) -> tuple[Callable[[Sequence[Pixels]], Vectors], Callable[[Sequence[str]], Vectors]]:
+    import torch
+
+    from chiasm.checkpoint.towers import load_dual
+    from chiasm.inputs.image import Transform
+
+    model, _ = load_dual(folder, torch.float32)
+    transform = Transform.load(folder)
+    spell = _speller(folder, model.config.text)
+
+    def see(pictures: Sequence[Pixels]) -> Vectors:
+        with _computing():
+            pixels = torch.cat([transform.pixels(picture)[0] for picture in pictures])
+            return _unit(model.encode_image(pixels))
+
+    def say(texts: Sequence[str]) -> Vectors:
+        with _computing():
+            return _unit(torch.cat([model.encode_text(torch.tensor([spell(t)])) for t in texts]))
+
+    return see, say
+
+
+def _speller(folder: str, config: Any) -> Callable[[str], list[int]]:
+    """Return a function from a text to the tokens that a text tower was trained on."""
+    import tokenizers
+
+    path = Path(folder) / "tokenizer.json"
+    try:
+        words = tokenizers.Tokenizer.from_file(str(path))
+    except Exception:  # the library raises bare Exception
+        raise UserError(f"{path} cannot be read; a two-tower model needs its tokenizer.") from None
+    words.encode_special_tokens = True  # what a caption spells is never control
+    words.enable_truncation(config.context)
+    if config.causal:
+        words.no_padding()  # a causal tower does not see what stands behind the end
+    else:
+        padding = words.padding or {"pad_id": 1}
+        words.enable_padding(length=config.context, pad_id=padding["pad_id"])
+
+    def spell(text: str) -> list[int]:
+        ids: list[int] = words.encode(text).ids
+        return ids
+
+    return spell
+
+
+@contextmanager
+def _computing() -> Iterator[None]:
+    """One thread and no gradients: the last digit may not depend on how many processors there are."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _unit(vectors: Tensor) -> Vectors:
+    from torch.nn import functional as F
+
+    found: Vectors = F.normalize(vectors.float(), dim=-1).numpy()
+    return found
