@@ -17,7 +17,7 @@ from chiasm.base.errors import UserError, did_you_mean
 from chiasm.cli.arguments import Flag, Words, read
 from chiasm.data.curation.book import KINDS, CurateSettings, Steps
 
-ABOUT = """Read pictures or videos with their captions, drop what is bad, double or too frequent, and write shards.
+ABOUT = """Read pictures or videos with captions, drop what is bad, double or too frequent, and write shards.
 
 Examples:
   chiasm curate holidays/ --out clean            a folder, with the default steps

@@ -8,7 +8,7 @@ import os
 import random
 import signal
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,7 +18,10 @@ from PIL import Image
 from pydantic import Field
 
 from chiasm.base.config import Settings
+from chiasm.base.errors import UserError
+from chiasm.data.curation.engine import Task, do
 from chiasm.data.curation.recipe import Recipe
+from chiasm.data.curation.stage import Bench, Job
 from chiasm.data.curation.step import KEPT, Item, Step, Tools, Verdict, WholeStep
 from chiasm.data.pairs import Pair, PairSource
 from chiasm.data.rows import BadSample
@@ -77,7 +80,7 @@ class Bright:
 
     def _one(self, item: Item) -> Verdict:
         level = float(np.mean(item.frames[0]))
-        turned = self.settings.turn and level > 200
+        turned = self.settings.turn and level > 150
         frames = (np.ascontiguousarray(item.frames[0][::-1]),) if turned else None
         reason = "dark" if level < self.settings.least else ""
         return Verdict(reason, f"{level:.0f}", facts={"level": level}, frames=frames)
@@ -89,7 +92,8 @@ class ShoutSettings(Settings):
     kind: Literal["shout"] = "shout"
 
     def step(self, tools: Tools) -> Step:
-        assert tools.describe is not None
+        if tools.describe is None:
+            raise UserError("A model that can describe is missing.")
         return Shout()
 
 
@@ -225,6 +229,16 @@ def toy(name: str) -> PairSource:
     """Open "toy:NAME:COUNT:FAULTY:SEED"."""
     _, title, count, faulty, seed = name.split(":")
     return Toy(title, int(count), float(faulty), int(seed))
+
+
+def one_by_one(job: Job, tasks: Sequence[Task]) -> Iterator[tuple[Task, dict[str, Any]]]:
+    """Do tasks in this process, the last one first: no engine, and an order of its own."""
+    bench = Bench(job)
+    try:
+        for task in reversed(tasks):
+            yield task, do(bench, task)
+    finally:
+        bench.close()
 
 
 def captions(folder: Path) -> Counter[str]:

@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -37,6 +37,8 @@ SILENCED = {
 
 Task = Mapping[str, Any]
 """{"do": "stage", "stage": 0, "shard": 7} or {"do": "write", "split": "train", "file": 7}."""
+Spread = Callable[[Job, Sequence[Task]], Iterator[tuple[Task, dict[str, Any]]]]
+"""Does tasks and yields each with what came of it."""
 
 
 class Hand:
@@ -78,30 +80,64 @@ def spread(job: Job, tasks: Sequence[Task]) -> Iterator[tuple[Task, dict[str, An
     """
     if not tasks:
         return
-    with _environment():
+    with _environment(), _interrupts() as interrupted:
         daft = _daft(job.recipe)
         count = min(_count(job.recipe), len(tasks))
-        apart = job.recipe.engine == "ray" or count > 1
-        hand = daft.cls(Hand, use_process=apart, max_concurrency=count)(job)
+        hand = daft.cls(Hand, use_process=True, max_concurrency=count)(job)
         rows = daft.from_pydict({"task": [json.dumps(task) for task in tasks]}).into_batches(1)
-        frame = rows.select(hand(rows["task"]).alias("answer"))
-        try:
-            for row in frame.iter_rows():
-                answer = json.loads(row["answer"])
-                if "error" in answer:
-                    raise UserError(answer["error"])
-                if "fault" in answer:
-                    raise RuntimeError(f"a step of curation failed:\n{answer['fault']}")
+        left = len(tasks)
+        with _sentences():
+            for row in rows.select(hand(rows["task"]).alias("answer")).iter_rows():
+                answer = _answer(row["answer"])
+                left -= 1
                 yield answer["task"], answer["done"]
-        except (UserError, GeneratorExit, KeyboardInterrupt):
+        if interrupted():  # Daft stops then, and says nothing to us
+            raise KeyboardInterrupt
+        if left:
+            raise RuntimeError(f"Daft ended with {left} of {len(tasks)} tasks undone")
+
+
+def _answer(text: str) -> dict[str, Any]:
+    """Return what came of a task, or raise what went wrong in its process."""
+    answer: dict[str, Any] = json.loads(text)
+    if "error" in answer:
+        raise UserError(answer["error"])
+    if "fault" in answer:
+        raise RuntimeError(f"a step of curation failed:\n{answer['fault']}")
+    return answer
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Say in a sentence that a process of ours was ended from outside."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "UDF process" not in str(error):
             raise
-        except RuntimeError as error:
-            if "UDF process" not in str(error):
-                raise
-            raise UserError(
-                "A process of this curation was ended from outside, perhaps for its memory: repeat the "
-                "command with fewer --workers; what is finished stays."
-            ) from None
+        raise UserError(
+            "A process of this curation was ended from outside, perhaps for its memory: repeat the command "
+            "with fewer --workers; what is finished stays."
+        ) from None
+
+
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether Ctrl-C came during the body, whoever else has seen it."""
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+
+    def note(number: int, frame: Any) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: bool(came)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

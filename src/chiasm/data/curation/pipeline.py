@@ -62,10 +62,12 @@ def curate(
     opener: Opener,
     tools: Toolmaker,
     say: Callable[[str], object] = lambda line: None,
+    spread: engine.Spread = engine.spread,
 ) -> Outcome:
     """Curate into a folder, or go on with one, and return what it came to.
 
     opener, tools  functions that can be imported, for every process to call
+    spread         does tasks, in any order and anywhere; the recipe's engine by default
 
     Raises UserError for sources that cannot be opened, steps that lack a tool, another recipe in the same
     folder, a full disk.
@@ -82,7 +84,7 @@ def curate(
                 raise UserError(f"Process {other} is working on {out} already.")
             _same_recipe(bench)
             if not (job.out / INDEX).is_file():
-                _work(bench, say)
+                _work(bench, say, spread)
             else:
                 say(f"{out} is finished; nothing is left to do.")
         counts = json.loads((job.out / "ledger.json").read_text("utf-8"))
@@ -133,7 +135,7 @@ def _same_recipe(bench: Bench) -> None:
 # ---- the work ----------------------------------------------------------------------------------
 
 
-def _work(bench: Bench, say: Callable[[str], object]) -> None:
+def _work(bench: Bench, say: Callable[[str], object], spread: engine.Spread) -> None:
     for folder in (bench.job.out, bench.job.work, *bench.job.work.iterdir()):
         sweep(folder)  # what a killed process left half-written
     for stage in bench.stages:
@@ -143,26 +145,26 @@ def _work(bench: Bench, say: Callable[[str], object]) -> None:
                 f"{bench.names[stage.first]}: {told['n_kept']:,} of {told['n_in']:,} records are kept."
             )
         else:
-            _by_record(bench, stage.number)
-    shards = _written(bench)
+            _by_record(bench, stage.number, spread)
+    shards = _written(bench, spread)
     receipts.write(bench)
     output.write_indices(bench, shards)
 
 
-def _by_record(bench: Bench, number: int) -> None:
+def _by_record(bench: Bench, number: int, spread: engine.Spread) -> None:
     """Do all shards of a stage by record."""
     tasks = [{"do": "stage", "stage": number, "shard": shard} for shard in range(bench.shards)]
     done = kept = 0
     began = time.monotonic()
     with Progress("records", len(bench.reader)) as progress:
-        for task, told in engine.spread(bench.job, tasks):
+        for task, told in spread(bench.job, tasks):
             done += len(bench.span(task["shard"]))
             kept += told["n_kept"]
             speed = done / max(1e-9, time.monotonic() - began)
             progress.update(done, {"kept": kept, "records/s": speed})
 
 
-def _written(bench: Bench) -> list[Shard]:
+def _written(bench: Bench, spread: engine.Spread) -> list[Shard]:
     """Write the files of the result, and return them in their order."""
     plan = output.make_plan(bench)
     tasks = [
@@ -172,7 +174,7 @@ def _written(bench: Bench) -> list[Shard]:
     ]
     found = []
     with Progress("shards", len(tasks)) as progress:
-        for _, told in engine.spread(bench.job, tasks):
+        for _, told in spread(bench.job, tasks):
             found.append(Shard(**told))
             progress.update(len(found))
     order = {name: place for place, name in enumerate(output.SPLITS)}

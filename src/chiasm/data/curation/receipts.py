@@ -22,6 +22,7 @@ from chiasm.data.curation import ledger as ledgers
 from chiasm.data.curation import page, workfile
 from chiasm.data.curation.records import Refused, changed
 from chiasm.data.curation.stage import Bench
+from chiasm.data.curation.step import Item
 
 EXAMPLES, KEPT = 4, 16
 """Records that the page shows of each reason, and of what is kept."""
@@ -129,10 +130,10 @@ class Thumbs:
         try:
             pair = self.bench.reader.read(row["position"]).pair
             pair = changed(pair, row["changed"]) if row["changed"] else pair
-            frame = self.bench.reader.item(pair, "", looks=True).frames[0]
+            self.bench.reader.decode(item := Item(pair, row["caption"]))
         except Refused:
             return ""
-        data = _small(frame)
+        data = _small(item.frames[0])
         self.left -= len(data)
         return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
 

@@ -122,19 +122,16 @@ class Reader:
             raise Refused(READ, "bad_text") from None
         return Read(pair, held.key, sha256(told + held.key.encode()).hexdigest())
 
-    def item(self, pair: Pair, caption: str, looks: bool) -> Item:
-        """Make an item of a pair, decoded if a step looks at it; or raise Refused."""
-        item = Item(pair, caption)
-        if not looks:
-            return item
+    def decode(self, item: Item) -> None:
+        """Give an item its frames, or raise Refused."""
+        shown = item.pair.shown
         try:
-            if isinstance(pair.shown, Video):
-                item.frames, item.times, item.seconds = self._clip(pair.shown)
+            if isinstance(shown, Video):
+                item.frames, item.times, item.seconds = self._clip(shown)
             else:
-                item.frames = (self._decoder.decode(pair.shown.read(), pair.shown.name),)
+                item.frames = (self._decoder.decode(shown.read(), shown.name),)
         except MediaError as error:
             raise Refused(DECODE, error.reason, _short(error)) from None
-        return item
 
     def _clip(self, video: Video) -> tuple[tuple[Pixels, ...], tuple[float, ...], float]:
         """Chosen frames, when each is shown, and how long the whole is."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -183,6 +183,10 @@ def _dropped(bench: Bench, stage: int) -> Any:
     return workfile.read(bench.job.whole(stage), ["position"])["position"].combine_chunks()
 
 
+Found: TypeAlias = tuple[Row, Item]
+"""A record's row, and what the steps see of it."""
+
+
 # ---- a stage by record -------------------------------------------------------------------------
 
 
@@ -207,35 +211,56 @@ def _fresh(bench: Bench, shard: int) -> list[Row]:
 
 
 def _through(bench: Bench, stage: Stage, rows: list[Row]) -> None:
-    """Read rows and send them through a stage's steps, in runs whose pixels fit the memory."""
-    looks = any(step.looks for step in stage.steps if not isinstance(step, WholeStep))
-    held: list[tuple[Row, Item]] = []
-    size = 0
-    for row, item in _items(bench, rows, looks):
-        held.append((row, item))
-        size += sum(frame.nbytes for frame in item.frames)
-        if size >= BATCH_BYTES:
-            _judge(bench, stage, held)
-            held, size = [], 0
-    _judge(bench, stage, held)
+    """Send rows through a stage's steps; only what is left when a step looks is decoded."""
+    steps = [
+        (bench.names[place], step)
+        for place, step in enumerate(stage.steps, stage.first)
+        if not isinstance(step, WholeStep)
+    ]
+    blind = next((place for place, (_, step) in enumerate(steps) if step.looks), len(steps))
+    left = _judged(list(_items(bench, rows)), steps[:blind])
+    if steps[blind:]:
+        for held in _decoded(bench, left):
+            came = [item.frames for _, item in held]
+            _judged(held, steps[blind:])
+            for (row, item), frames in zip(held, came, strict=True):
+                if item.frames is not frames and not row.reason:
+                    row.changed = encoded(item.frames[0])
+                    row.sha256 = sha256(row.changed).hexdigest()
 
 
-def _items(bench: Bench, rows: list[Row], looks: bool) -> Iterator[tuple[Row, Item]]:
+def _items(bench: Bench, rows: list[Row]) -> Iterator[tuple[Row, Item]]:
     """Every record that can be read; the others are dropped with their reason."""
     for row in rows:
         try:
             read = bench.reader.read(row.position)
-            if row.came:
-                check_same(bench, row, read)
-            else:
-                vars(row).update(vars(first_row(row.position, read)))
-            pair = read.pair if row.changed is None else changed(read.pair, row.changed)
-            item = bench.reader.item(pair, row.caption, looks)
         except Refused as why:
             row.drop(why.part, why.reason, why.note)
             continue
-        item.facts.update(row.facts)
-        yield row, item
+        if row.came:
+            check_same(bench, row, read)
+        else:
+            vars(row).update(vars(first_row(row.position, read)))
+        pair = read.pair if row.changed is None else changed(read.pair, row.changed)
+        yield row, Item(pair, row.caption, facts=dict(row.facts))
+
+
+def _decoded(bench: Bench, left: list[Found]) -> Iterator[list[Found]]:
+    """What can be decoded, in runs whose pixels fit the memory."""
+    held: list[Found] = []
+    size = 0
+    for row, item in left:
+        try:
+            bench.reader.decode(item)
+        except Refused as why:
+            row.drop(why.part, why.reason, why.note)
+            continue
+        held.append((row, item))
+        size += sum(frame.nbytes for frame in item.frames)
+        if size >= BATCH_BYTES:
+            yield held
+            held, size = [], 0
+    yield held
 
 
 def check_same(bench: Bench, row: Row, read: Read) -> None:
@@ -247,24 +272,18 @@ def check_same(bench: Bench, row: Row, read: Read) -> None:
         )
 
 
-def _judge(bench: Bench, stage: Stage, held: Sequence[tuple[Row, Item]]) -> None:
-    """Ask the steps one by one; who is dropped is not asked again."""
-    left = list(held)
-    came = {row.position: item.frames for row, item in held}
-    for place, step in enumerate(stage.steps, stage.first):
-        if isinstance(step, WholeStep) or not left:
+def _judged(held: list[Found], steps: Sequence[tuple[str, Step]]) -> list[Found]:
+    """Ask steps one by one, and return what is left; who is dropped is not asked again."""
+    for name, step in steps:
+        if not held:
             break
-        name = bench.names[place]
-        verdicts = step([item for _, item in left])
-        if len(verdicts) != len(left):
-            raise ValueError(f"{name} gave {len(verdicts)} verdicts for {len(left)} items")
-        for (row, item), verdict in zip(left, verdicts, strict=True):
+        verdicts = step([item for _, item in held])
+        if len(verdicts) != len(held):
+            raise ValueError(f"{name} gave {len(verdicts)} verdicts for {len(held)} items")
+        for (row, item), verdict in zip(held, verdicts, strict=True):
             _apply(row, item, name, step.reasons, verdict)
-        left = [(row, item) for row, item in left if not row.reason]
-    for row, item in left:
-        if item.frames is not came[row.position]:
-            row.changed = encoded(item.frames[0])
-            row.sha256 = sha256(row.changed).hexdigest()
+        held = [(row, item) for row, item in held if not row.reason]
+    return held
 
 
 def _apply(row: Row, item: Item, name: str, reasons: Mapping[str, str], verdict: Verdict) -> None:
