@@ -148,5 +148,5 @@ class AlignmentShare:
         lowest = sorted(scored)[: int(round(self.settings.share * len(scored), 6))]
         return {
             -row: Verdict("lowest_alignment", f"cosine {score:.3f}")
-            for score, row in sorted(lowest)
+            for score, row in sorted(lowest, key=lambda each: -each[1])
         }

@@ -44,7 +44,8 @@ _SUFFIX = (
 _CAMERA = (
     r"(?:img|dsc[fn]?|pict?|pxl|vid|mvi|gopr|dji|p|image|photo|picture|foto|scan|screenshot|screen shot|"
     r"untitled|unnamed|download|file|capture|thumb(?:nail)?|whatsapp image|bild|figure|fig|slide|"
-    r"shutterstock|istock|gettyimages|adobestock|default|banner|logo|icon|avatar|placeholder|new project|copy of)"
+    r"shutterstock|istock|gettyimages|adobestock|default|banner|logo|icon|avatar|placeholder|"
+    r"new project|copy of)"
 )
 _FILE_NAME = re.compile(
     rf"""^\W*(?:
@@ -59,19 +60,19 @@ _FILE_NAME = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _ADDRESS = re.compile(
-    r"(?:https?://|www\.)\S+|\b[\w.+-]+@[\w-]+\.\w+|"
-    r"\b[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|info|biz|io|co\.uk|de|fr|ru|cn)\b(?:/\S*)?",
+    r"(?:https?://|www\.)\S+|\b[\w.+-]{1,64}@[\w-]{1,63}\.\w{1,24}|"
+    r"\b(?:[\w-]{1,63}\.){1,4}(?:com|org|net|info|biz|io|co\.uk|de|fr|ru|cn)\b(?:/\S*)?",
     re.IGNORECASE,
 )
 _MARKUP = re.compile(
-    r"</?[a-z][^<>]*>|&(?:[a-z]{2,8}|#\d{2,5}|#x[0-9a-f]{2,4});|\[/?(?:url|img|b|caption)[^\]]*\]|"
-    r"\{\{.*?\}\}|<%.*?%>|\$\{\w+\}|%[a-z_]+%|%[0-9A-F]{2}%[0-9A-F]{2}|"
-    r"\w+\(\)\s*;|\bfunction\s*\(|\bvar \w+\s*=|\{[^{}]*:[^{}]*;[^{}]*\}|\[object Object\]",
+    r"</?[a-z][^<>]{0,500}>|&(?:[a-z]{2,8}|#\d{2,5}|#x[0-9a-f]{2,4});|\[/?(?:url|img|b|caption)[^\[\]]{0,200}\]|"
+    r"\{\{.{0,100}?\}\}|<%.{0,100}?%>|\$\{\w{1,40}\}|%[a-z_]{1,40}%|(?:\w%[0-9a-f]{2}\w{0,40}){2}|"
+    r"\w\(\)\s?;|\bfunction\s?\(|\bvar \w{1,40}\s?=|\{[^{};:]{0,80}:[^{};]{0,80};[^{}]{0,200}\}|\[object Object\]",
     re.IGNORECASE,
 )
 _BOILERPLATE = re.compile(
     r"""\b(?:
-      (?:click|tap|press)\s+(?:here\s+)?(?:on\s+(?:the\s+)?(?:image|picture|photo)\s+)?(?:to|for)\s+
+      (?:click|tap|press)\s+(?:here\s+)?(?:(?:on\s+)?(?:the\s+)?(?:image|picture|photo)\s+)?(?:to|for)\s+
         (?:an?\s+|the\s+)?(?:enlarge|zoom|view|open|play|see|larger|bigger|full|download|expand|close|more)
     | click\s+here | (?:view|see)\s+(?:full\s+size|larger|original|image\s+in\s+full) | read\s+more
     | (?:image|photo|picture|video)\s+(?:may\s+contain|unavailable|loading|coming\s+soon)
@@ -83,13 +84,14 @@ _BOILERPLATE = re.compile(
     | (?:share|follow\s+us|like\s+us|pin\s+it)\s+on\s+(?:facebook|twitter|pinterest|instagram)
     | share\s+this | related\s+(?:posts|articles|products) | previous\s+(?:post|image)|next\s+(?:post|image)
     | out\s+of\s+stock | in\s+stock | terms\s+(?:of\s+use|and\s+conditions) | cookies?\s+policy
-    | loading\.\.\. | lorem\s+ipsum | enable\s+javascript | your\s+browser\s+does\s+not
+    | lorem\s+ipsum | enable\s+javascript | your\s+browser\s+does\s+not
     | stock\s+(?:photo|image|vector|illustration|footage)s?
     | royalty[\s-]free | high[\s-]res(?:olution)?\s+(?:stock|download)
     )(?!\w)""",
     re.IGNORECASE | re.VERBOSE,
 )
 _SPAM = re.compile(r"[!?]{3,}|([^\w\s.])\1{3,}|(?:[★☆♥❤►▶✓✔➤»«●■◆~*=#|<>^]\s*){4,}|\.{6,}")
+_LONGEST_NAME = 260  # characters of a file's name with its folders
 _SAME = re.compile(r"([^\W\d])\1{4,}")
 _SENTENCE = re.compile(r"(^\W*|[.!?]\s+)(\w)")
 
@@ -108,7 +110,7 @@ class CaptionSettings(Settings):
     letters: Share = 0.6
     """Smallest share of letters among the characters that are no spaces."""
     repeated: Share = 0.4
-    """Largest share of the words that only repeat pairs or triples of words said before."""
+    """Largest share of the words that stand in repeated runs of words."""
     forbidden: Path | None = None
     """A text file of words and phrases, one a line, that no caption may hold; null for none."""
     capitals: Literal["leave", "videos", "all"] = "leave"
@@ -159,12 +161,12 @@ class Caption:
         caption = text if text != item.caption else None
         tests: dict[str, Callable[[], bool]] = {
             "empty": lambda: letters == 0,
-            "file_name": lambda: bool(_FILE_NAME.match(text)),
+            "too_long": lambda: len(words) > s.most_words or len(text) > s.most_characters,
+            "file_name": lambda: len(text) < _LONGEST_NAME and bool(_FILE_NAME.match(text)),
             "address": lambda: _share_of(_ADDRESS, text) > 0.4,
             "markup": lambda: bool(_MARKUP.search(text)),
             "boilerplate": lambda: bool(_BOILERPLATE.search(html.unescape(text))),
             "too_few_words": lambda: len(words) < s.words,
-            "too_long": lambda: len(words) > s.most_words or len(text) > s.most_characters,
             "few_letters": lambda: letters < s.letters,
             "repetition": lambda: repeated > s.repeated or bool(_SAME.search(text)),
             "shouting": lambda: is_shouted(text),
@@ -211,22 +213,19 @@ def _joins(character: str) -> bool:
 
 
 def repetition(words: Sequence[str]) -> float:
-    """Return the largest share of the words that stand in a repeated run of one, two or three words.
+    """Return the largest share of the words that stand in runs which come again and again.
 
-    Of single words only what goes beyond four of the same counts: "the" may come often.
+    Runs of two or three words count when they come three times ("New York, New York" does not), runs of
+    five when they come twice; of one word what goes beyond four times counts: "the" may come often.
     """
     said = [word.lower() for word in words]
     if len(said) < 4:
         return 0.0
     shares = [sum(count - 4 for count in Counter(said).values() if count > 4) / len(said)]
-    for n in (2, 3):
-        seen: set[tuple[str, ...]] = set()
-        covered: set[int] = set()
-        for i in range(len(said) - n + 1):
-            run = tuple(said[i : i + n])
-            if run in seen:
-                covered.update(range(i, i + n))
-            seen.add(run)
+    for n, times in ((2, 3), (3, 3), (5, 2)):
+        runs = [tuple(said[i : i + n]) for i in range(len(said) - n + 1)]
+        count = Counter(runs)
+        covered = {i + k for i, run in enumerate(runs) if count[run] >= times for k in range(n)}
         shares.append(len(covered) / len(said))
     return max(shares)
 

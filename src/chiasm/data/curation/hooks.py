@@ -133,7 +133,7 @@ class Faces:
 def blur(pixels: Pixels, boxes: Sequence[Box]) -> Pixels:
     """Return a copy of a picture [H, W, 3] with what lies in the boxes (left, top, right, bottom) unreadable.
 
-    Each box, a tenth larger on every side, is reduced to about six spots a side and enlarged again: what
+    Each box, a tenth larger on every side, is reduced to six spots a side or fewer and enlarged again: what
     was between them is gone, while a Gaussian blur can be undone.
     """
     from PIL import Image
@@ -145,6 +145,7 @@ def blur(pixels: Pixels, boxes: Sequence[Box]) -> Pixels:
         across = slice(max(0, left - wide), min(width, right + wide))
         down = slice(max(0, top - high), min(height, bottom + high))
         part = Image.fromarray(out[down, across])
-        coarse = part.resize((min(6, part.width), min(6, part.height)), Image.Resampling.BOX)
+        spots = (min(6, -(-part.width // 3)), min(6, -(-part.height // 3)))
+        coarse = part.resize(spots, Image.Resampling.BOX)
         out[down, across] = np.asarray(coarse.resize(part.size, Image.Resampling.BILINEAR))
     return out

@@ -43,6 +43,8 @@ class LanguageSettings(Settings):
     """A caption of fewer words is not judged: nobody can tell the language of "a taxi"."""
     confidence: Share = 0.9
     """A caption is judged when one side is so likely: the wanted languages together, or the best other."""
+    likely: Share = 0.2
+    """How likely another language must be by itself: a text without clear features is a little of many."""
     uncertain: Literal["keep", "drop"] = "keep"
     """What happens to captions that are not judged, being too short or of uncertain language."""
 
@@ -79,26 +81,24 @@ class Language:
         for start in range(0, len(items), _AT_ONCE):
             part = items[start : start + _AT_ONCE]
             likely = model.probabilities([item.caption for item in part]).astype(np.float64)
-            ours, theirs = likely[:, wanted].sum(axis=1), likely[:, ~wanted].max(axis=1)
+            ours, other = likely[:, wanted].sum(axis=1), likely[:, ~wanted].max(axis=1)
             verdicts += [
-                self._judge(item, *said, float(share))
-                for item, said, share in zip(
-                    part, model.best(likely), ours / (ours + theirs), strict=True
-                )
+                self._judge(item, said, float(one), float(two))
+                for item, said, one, two in zip(part, model.best(likely), ours, other, strict=True)
             ]
         return verdicts
 
-    def _judge(self, item: Item, language: str, confidence: float, wanted: float) -> Verdict:
-        """`wanted`: how likely the wanted languages are against the best other one.
+    def _judge(self, item: Item, said: tuple[str, float], ours: float, other: float) -> Verdict:
+        """Weigh the wanted languages together against the best other one.
 
-        Against one, not all: neighbours such as Portuguese and Galician share what is likely, and
-        a text without clear features spreads it over a hundred languages.
+        Against one, not all: neighbours such as Portuguese and Galician share what is likely.
         """
-        s = self.settings
+        s, (language, confidence) = self.settings, said
+        wanted = ours / (ours + other)
         facts: dict[str, Fact] = {"language": language, "language_confidence": round(confidence, 4)}
         long = len(words_of(item.caption)) >= s.words
         reason = ""
-        if long and 1 - wanted >= s.confidence:
+        if long and 1 - wanted >= s.confidence and other >= s.likely:
             reason = "other_language"
         elif s.uncertain == "drop" and not long:
             reason = "short"

@@ -125,12 +125,22 @@ def rapid_reader(threads: int = 1, confidence: float = 0.5) -> Callable[[Pixels]
     )
 
     def read(pixels: Pixels) -> str:
-        found: Any = engine(np.ascontiguousarray(pixels[:, :, ::-1]))  # it expects blue first
+        found: Any = engine(np.ascontiguousarray(_thick(pixels)[:, :, ::-1]))  # blue first
         if found.boxes is None or not found.txts:
             return ""
         return in_lines(list(zip(found.boxes, found.txts, strict=True)))
 
     return read
+
+
+def _thick(pixels: Pixels) -> Pixels:
+    """A picture, a very thin one with its border continued: RapidOCR enlarges thin ones without measure."""
+    height, width = pixels.shape[:2]
+    side = max(32, max(height, width) // 3)
+    more = (max(0, side - height), max(0, side - width))
+    return (
+        np.pad(pixels, ((0, more[0]), (0, more[1]), (0, 0)), mode="edge") if any(more) else pixels
+    )
 
 
 def in_lines(pieces: Sequence[tuple[Any, str]]) -> str:
