@@ -165,7 +165,7 @@ def _metadata(path: Path) -> Any:
         metadata = pq.read_metadata(path)
         metadata.schema.to_arrow_schema()
         counts = [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)]
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read as a Parquet file ({first_line(error)}).") from None
     # A flipped bit in the footer, which has no checksum, can promise rows without end.
     if metadata.num_rows != sum(counts) or not all(0 <= n <= path.stat().st_size for n in counts):

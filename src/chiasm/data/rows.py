@@ -56,10 +56,10 @@ class BadSample(UserError):
         self.reason = reason
 
 
-def decoded(data: bytes, where: str) -> str:
-    """Return UTF-8 as text, without its byte order mark; raises BadSample."""
+def decoded(data: bytes, where: str, begins: bool = True) -> str:
+    """Return UTF-8 as text, without the byte order mark with which a file `begins`; raises BadSample."""
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8-sig" if begins else "utf-8")
     except UnicodeDecodeError:
         raise BadSample("bad_text", where) from None
 

@@ -59,7 +59,7 @@ class ListSource:
         if end - start > MOST_TEXT:
             detail = f"the line has {end - start} bytes, more than {MOST_TEXT}"
             raise BadSample("long_line", where, detail)
-        text = decoded(_bytes(self.path, start, end), where)
+        text = decoded(_bytes(self.path, start, end), where, begins=start == 0)
         row = self._row(text, where) if self.comma else parsed(text, where)
         folder = self.path.parent
         place = Place(self.name, folder.resolve(), folder, where)
@@ -107,10 +107,12 @@ def _lines(path: Path) -> Iterator[Line]:
             number, start, end = number + 1, end, end + len(text)
             if number == 1 and text.startswith((b"\xff\xfe", b"\xfe\xff")):
                 raise UserError(f"{path} is UTF-16: save it as UTF-8.")
-            short = len(text) <= MOST_TEXT
+            if len(text) <= MOST_TEXT:
+                yield number, start, end, text
+                continue
             while not text.endswith(b"\n") and (text := file.readline(1 << 20)):
-                short, end = False, end + len(text)
-            yield number, start, end, text if short else None
+                end += len(text)
+            yield number, start, end, None
 
 
 def _bytes(path: Path, start: int, end: int) -> bytes:

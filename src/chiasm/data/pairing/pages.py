@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 from chiasm.base.errors import UserError
 from chiasm.data.pairing.fields import key_of, shown_file, stated, within
 from chiasm.data.pairs import Pair
-from chiasm.data.rows import BadSample, utf8
+from chiasm.data.rows import BadSample
 from chiasm.inputs.media import MediaError, read_picture
 from chiasm.inputs.message import Picture, parse_messages
 
@@ -67,7 +67,7 @@ class PageSource:
         shown = shown_file(self._picture(found.src, (self.root / page).parent, where))
         told = {"page": key_of(page), "title": title, "around": found.around}
         told["figcaption"] = found.figcaption if found.figcaption != caption else ""
-        notes = {name: utf8(text, where) for name, text in told.items() if text}
+        notes = {name: _legible(text) for name, text in told.items() if text}
         return Pair(key_of(self.name, f"{page}#{number}"), caption, shown, self.name, notes=notes)
 
     def _picture(self, src: str, folder: Path, where: str) -> Picture:
@@ -85,6 +85,10 @@ class PageSource:
         # "/img/a.png" starts at the folder of the pages, as at the address where they were.
         path = self.root / name.lstrip("/") if name.startswith("/") else folder / name
         return Picture(path=within(str(path), self.root.resolve(), where))
+
+
+def _legible(text: str) -> str:
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _data(url: str, where: str) -> Picture:
@@ -124,7 +128,8 @@ def _text(data: bytes, path: Path) -> str:
     named = _CHARSET.search(data[:2048])
     charset = "utf-8-sig" if data.startswith(b"\xef\xbb\xbf") or not named else named[1].decode()
     try:
-        return data.decode(charset)
+        # A byte that is wrong costs the picture whose caption it stands in, not the page.
+        return data.decode(charset, "surrogateescape")
     except (UnicodeDecodeError, LookupError, ValueError):
         raise BadSample("bad_text", str(path), f"the page is not valid {charset}") from None
 

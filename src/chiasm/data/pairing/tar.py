@@ -11,7 +11,7 @@ behind a damaged size nobody can say where the next header is.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,33 +42,45 @@ class Member:
     """The word "file", or what else it is, in words."""
 
 
+@dataclass(slots=True)
+class Archive:
+    """What an archive holds."""
+
+    members: list[Member] = field(default_factory=list)
+    fault: str = ""
+    """Why that may not be all; empty for a sound archive."""
+    closed: bool = True
+    """Whether zero blocks follow the last member, so that nothing of it can be missing."""
+
+
 class Damaged(Exception):
     """Why an archive cannot be read further."""
 
 
-def members(path: Path) -> tuple[list[Member], str]:
-    """Return what an archive holds, and why that may not be all: empty for a sound archive.
-
-    Raises OSError when the file cannot be read.
-    """
-    found: list[Member] = []
+def read_archive(path: Path) -> Archive:
+    """Find the members of an archive; raises OSError when the file cannot be read."""
+    found = Archive()
     with open(path, "rb") as file:
         size = file.seek(0, 2)
         try:
             for member in _scan(file, size):
-                found.append(member)
+                found.closed = member is None
+                if member is not None:
+                    found.members.append(member)
         except Damaged as damage:
-            return found, str(damage)
-    return found, ""
+            found.fault = str(damage)
+    return found
 
 
-def _scan(file: BinaryIO, size: int) -> Iterator[Member]:
+def _scan(file: BinaryIO, size: int) -> Iterator[Member | None]:
+    """Give the members in their order, the last perhaps cut off, and None where zero blocks lie."""
     at = 0
     extended: dict[str, bytes] = {}  # of the next member
     everywhere: dict[str, bytes] = {}
     while True:
         block = _header(file, at)
         if not any(block):
+            yield None
             if (at := _behind_zeros(file, at)) >= size:
                 return
             block = _header(file, at)
@@ -89,9 +101,9 @@ def _scan(file: BinaryIO, size: int) -> Iterator[Member]:
         member = _member(block, start, length, {**everywhere, **extended})
         extended = {}
         at = start + (0 if member.kind in _WITHOUT_DATA else _padded(member.size))
+        yield member
         if at > size and start + member.size > size:
             raise Damaged(f"it ends within {member.name!r}")
-        yield member
 
 
 def _header(file: BinaryIO, at: int) -> bytes:

@@ -25,7 +25,7 @@ from chiasm.data.pairing.fields import (
     shown_file,
 )
 from chiasm.data.pairing.parts import Lost, expected_rows, joined, lost
-from chiasm.data.pairing.tar import Member, members
+from chiasm.data.pairing.tar import Archive, Member, read_archive
 from chiasm.data.pairs import Pair, PairSource
 from chiasm.data.rows import BadSample
 from chiasm.inputs.media import Limits, MediaError
@@ -129,18 +129,16 @@ def _opened(path: Path, name: str, label: str, expected: int | None) -> list[Pai
     try:
         if not path.is_file():  # a pipe would wait for ever
             return [lost(name, path, "it is not there", 0, expected)]
-        found, why = members(path)
-        if not found and _compressed(path):
+        archive = read_archive(path)
+        if not archive.members and _compressed(path):
             raise UserError(
                 f"{path} is compressed, so that no record can be read without all before it: unpack "
                 "it with gunzip first."
             )
     except OSError as error:
         return [lost(name, path, f"it cannot be read ({error.strerror})", 0, expected)]
-    groups = grouped(found)
-    if why and found:
-        # What the damage took may have belonged to the record that stood open.
-        groups = [group for group in groups if found[-1] not in group.members.values()]
+    groups = whole_groups(archive)
+    why = archive.fault
     if not why and expected is not None and len(groups) < expected:
         why = "records are missing"
     shard = Shard(name, path, label, tuple(groups))
@@ -153,11 +151,16 @@ def _compressed(path: Path) -> bool:
         return file.read(2) == b"\x1f\x8b"
 
 
-def grouped(found: Sequence[Member]) -> list[Group]:
-    """Put the members of one basename together, in the order in which basenames appear."""
+def whole_groups(archive: Archive) -> list[Group]:
+    """Put the members of one basename together, in the order in which basenames appear.
+
+    Without the group that stood open when the archive broke off: members of it may be lost.
+    """
     groups: list[Group] = []
     latest: dict[str, Group] = {}
-    for member in found:
+    last: Group | None = None
+    for member in archive.members:
+        last = None
         if member.kind == "folder" or (parts := _split(member.name)) is None:
             continue
         key, ending = parts
@@ -167,6 +170,9 @@ def grouped(found: Sequence[Member]) -> list[Group]:
             latest[key] = group
             groups.append(group)
         group.members[ending] = member
+        last = group
+    if archive.fault and not archive.closed:
+        groups = [group for group in groups if group is not last]
     return groups
 
 
