@@ -25,6 +25,7 @@ REASONS = {
     "bad_video": "a video is neither one file, as an image is, nor a list of its frames",
     "picture_count": "the text has not as many places for pictures as there are images",
     "video_count": "the text has not as many places for videos as there are videos",
+    "bad_drawing": "the drawing cannot be made into a picture",
     "damaged_file": "this part of the file is damaged",
     "bad_json": "the record is not valid JSON",
     "long_line": "the line is longer than the limit",
