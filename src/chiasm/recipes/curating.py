@@ -37,7 +37,7 @@ Vectors = NDArray[np.float32]
 def open_source(name: str) -> PairSource:
     """Open a source by its name in a recipe: "data:NAME", or a path."""
     if name.startswith(COLLECTION):
-        from chiasm.data.collections import collection
+        from chiasm.data.collections.table import collection
 
         return collection(name.removeprefix(COLLECTION))
     return pairs(name)

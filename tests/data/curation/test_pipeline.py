@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.data.curation.curate_toys import finished_pieces
 from tests.data.curation.curate_toys import recipe as toys
 from tests.data.curation.pipeline_toys import (
     AloneSettings,
@@ -168,24 +169,12 @@ def test_processes_and_pieces_change_nothing(tmp_path: Path) -> None:
     assert other.manifest != one.manifest  # by the split of the test
 
 
-def start(out: Path, workers: int = 1, kind: str = "local") -> subprocess.Popen[str]:
-    words = [
-        sys.executable,
-        "-m",
-        "tests.data.curation.curate_toys",
-        str(out),
-        str(workers),
-        kind,
-        "96",
-    ]
+def start(out: Path, *words: str) -> subprocess.Popen[str]:
+    """Begin `curate_toys.py` in a process of its own."""
+    words = (sys.executable, "-m", "tests.data.curation.curate_toys", str(out), *words)
     path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
     surroundings = {**os.environ, "PYTHONPATH": path}
     return subprocess.Popen(words, cwd=ROOT, env=surroundings, stdout=subprocess.PIPE, text=True)
-
-
-def finished_pieces(out: Path) -> dict[str, int]:
-    """Pieces of work that are done, and when each was written."""
-    return {str(p): p.stat().st_mtime_ns for p in (out / "work").glob("*/*.parquet")}
 
 
 def test_killed_five_times_it_comes_to_the_same_bytes(tmp_path: Path) -> None:
@@ -193,7 +182,7 @@ def test_killed_five_times_it_comes_to_the_same_bytes(tmp_path: Path) -> None:
     out = tmp_path / "killed"
     done: dict[str, int] = {}
     for _ in range(5):
-        process = start(out)
+        process = start(out, "1", "local", "96", "4")
         while process.poll() is None and len(finished_pieces(out)) < len(done) + 3:
             time.sleep(0.002)
         assert process.poll() is None, "it was finished before it could be killed"
@@ -205,7 +194,7 @@ def test_killed_five_times_it_comes_to_the_same_bytes(tmp_path: Path) -> None:
         found = finished_pieces(out)
         assert done.items() <= found.items(), "a finished piece was done again"
         done = found
-    last = start(out)
+    last = start(out, "1", "local", "96", "4")
     told, _ = last.communicate()
     assert last.returncode == 0
     assert done.items() <= finished_pieces(out).items()
@@ -214,10 +203,10 @@ def test_killed_five_times_it_comes_to_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_a_ray_cluster_comes_to_the_same_bytes(tmp_path: Path) -> None:
-    process = start(tmp_path / "ray", 2, "ray")
+    process = start(tmp_path / "ray", "2", "ray", "96", "3")
     told, _ = process.communicate()
     assert process.returncode == 0
-    assert told.splitlines()[-1] == run(toys(records=96), tmp_path / "here").manifest
+    assert told.splitlines()[-1] == run(toys(records=96, steps=3), tmp_path / "here").manifest
 
 
 def test_a_finished_folder_is_left_as_it_is(tmp_path: Path) -> None:

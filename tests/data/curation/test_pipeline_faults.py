@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from tests.data.curation.curate_toys import finished_pieces
 from tests.data.curation.curate_toys import recipe as toys
 from tests.data.curation.pipeline_toys import (
     AloneSettings,
@@ -79,17 +80,15 @@ def test_a_full_disk_is_one_sentence_and_finished_pieces_stay(
     straight = run(recipe, tmp_path / "straight")
     room = 2_000
     for _ in range(40):  # at another call each time
+        before = finished_pieces(tmp_path / "full")
         monkeypatch.setattr(files, "disk", FullDisk(room))
-        before = {p: p.stat().st_mtime_ns for p in (tmp_path / "full").glob("work/*/*.parquet")}
         try:
             manifest = run(recipe, tmp_path / "full")
             break
         except UserError as error:
             assert "the disk is full. Free some space" in str(error)
         room += 6_000
-        after = {p: p.stat().st_mtime_ns for p in (tmp_path / "full").glob("work/*/*.parquet")}
-        finished = {p: t for p, t in before.items() if p.with_suffix(".json").exists()}
-        assert finished.items() <= after.items()
+        assert before.items() <= finished_pieces(tmp_path / "full").items()
     assert manifest == straight and room > 10_000
     assert not list((tmp_path / "full").rglob(".*tmp-*"))
 

@@ -1,7 +1,7 @@
 """Connected components: if A is like B and B is like C, the three are one group.
 
-    0 ── 3        label  0 1 2 0 1          a group is called by its smallest member,
-    1 ── 4 ── 1   ────►  {0,3} {1,4} {2}    whatever the order of the edges
+0 ── 3        label  0 1 2 0 1          a group is called by its smallest member,
+1 ── 4 ── 1   ────►  {0,3} {1,4} {2}    whatever the order of the edges
 """
 
 from __future__ import annotations

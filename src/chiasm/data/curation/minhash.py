@@ -90,7 +90,9 @@ def _jaccard(rows: Rows, pairs: Edges) -> NDArray[np.float64]:
     keys = []
     for side in (0, 1):
         values, owners = _gathered(rows, pairs[:, side])
-        keys.append((owners << np.uint64(46)) | (values >> np.uint64(19) << np.uint64(1)) | np.uint64(side))
+        keys.append(
+            (owners << np.uint64(46)) | (values >> np.uint64(19) << np.uint64(1)) | np.uint64(side)
+        )
     each = np.sort(np.concatenate(keys))
     each = each[np.concatenate(([True], each[1:] != each[:-1]))[: len(each)]]
     both = each[1:][(each[1:] >> np.uint64(1)) == (each[:-1] >> np.uint64(1))]
@@ -145,7 +147,9 @@ def _band_keys(bands_of: NDArray[np.uint32]) -> Hashes:
 def _sums(rows: Rows) -> Hashes:
     """Equal for texts of equal shingles."""
     running = np.concatenate((np.zeros(1, np.uint64), np.cumsum(rows.values, dtype=np.uint64)))
-    return mixed(running[rows.starts[1:]] - running[rows.starts[:-1]]) ^ rows.lengths.astype(np.uint64)
+    return mixed(running[rows.starts[1:]] - running[rows.starts[:-1]]) ^ rows.lengths.astype(
+        np.uint64
+    )
 
 
 def _stacked(parts: Sequence[Rows]) -> Rows:
