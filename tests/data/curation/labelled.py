@@ -318,6 +318,90 @@ Photograph
 """What is no caption, by the reason for which it should go."""
 
 
+NEVER_SEEN = {
+    "": """
+A fox trots along the railway line at dawn
+Rear view of a van with its doors open
+My brother's first loaf of sourdough
+PhD students in front of a whiteboard full of formulas
+Two-headed statue, 3rd century BC
+Class of 1998
+View from platform 9 at Leeds station
+An "out of order" note on a vending machine
+The word HELP written in the sand
+Download speed test on a phone screen
+Slide and swings in an empty playground
+Father and son, father and daughter
+Very, very old olive tree
+A copy of a Roman vase
+Thumbnail sketch of a bridge, in pencil
+A sailor climbs the mast!
+Why is the duck on the roof?
+Half of the bowls are full, half of the bowls are empty
+US Navy jets over the Golden Gate Bridge
+Cello lesson
+Left: salt. Right: sugar.
+6 x 4 LEGO brick in yellow
+#3 swims ahead of the others
+People queue to buy tickets at the ballet
+Read me a story: a bear in a rocking chair
+the inside of a piano
+a wall of 100 clocks, all showing 10:10
+Mt. Fuji seen from a train (window seat)
+She sells sea shells by the sea shore
+Diagram of a 4-stroke engine
+""",
+    "junk": """
+CIMG0231.JPG
+DSC_9912-edit-2
+IMG-20200215-WA0007
+2019-07-04 18.33.02.jpg
+FB_IMG_1556789012345
+final_final_v3.psd
+5f4dcc3b5aa765d61d8327deb882cf99
+iStock-902883912
+product-1200x800.jpg
+screen-shot-2020-01-01-at-9-00-00-am
+https://www.flickr.com/photos/123/456
+mywebsite.net/gallery?page=3
+contact: sales@foto-mueller.example.de
+<a href="/next">next picture</a>
+Salt &#38; pepper shakers
+<span class="caption">A barn</span>
+body { margin: 0; padding: 0 } lighthouse
+Click the picture to see a larger version
+Tap for more
+Photo not available
+Image may contain: indoor, plant
+Order now and get two
+Follow us on Instagram for more
+Shop now
+High resolution stock photography
+Copyright 2019. All rights reserved.
+cheap flights cheap flights cheap flights cheap hotels
+sale sale sale sale sale sale today
+best vacuum cleaner best vacuum cleaner 2020 best vacuum cleaner review
+CHECK OUT OUR NEW SUMMER COLLECTION
+THIS WILL BLOW YOUR MIND
+so cute!!!!!!
+>>>>>> see below <<<<<<
+***** five stars *****
+$$$ 19.99 $$$ 9.99 $$$
+12:00 13:00 14:00 15:00 h
+. . . .
+404
+hahahahaaaaaaaa
+-
+""",
+}
+"""Written after the rules, which were not changed for them."""
+
+
+def never_seen() -> list[tuple[str, bool]]:
+    """Captions as (text, whether it is junk)."""
+    return [(t, bool(kind)) for kind, v in NEVER_SEEN.items() for t in v.strip().splitlines()]
+
+
 def captions() -> list[tuple[str, str]]:
     """Captions as (text, reason); an empty reason for those that people wrote."""
     english = [(text, "") for text, language in sentences() if language == "en"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import time
 import unicodedata
 from collections import Counter
@@ -12,7 +13,7 @@ import pytest
 from tests.data.curation.labelled import GOOD, JUNK, item, scores, sentences
 
 from chiasm.base.errors import UserError
-from chiasm.data.curation.language import Language, LanguageSettings, identify
+from chiasm.data.curation.language import Language, LanguageSettings, _model, identify
 from chiasm.data.curation.step import Tools
 from chiasm.data.curation.words import words_of
 
@@ -138,6 +139,13 @@ def test_an_unknown_language_is_told_at_once() -> None:
         step(languages=())
 
 
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "py3langid.langid", None)
+    _model.cache_clear()
+    with pytest.raises(UserError, match=r"not installed: pip install 'chiasm\[data\]'"):
+        LanguageSettings().step(Tools())
+
+
 def test_words_are_counted_in_scripts_without_spaces() -> None:
     assert words_of("Don't stop, semi-automatic!") == ["Don't", "stop", "semi-automatic"]
     assert len(words_of("一只黑色的狗睡在旧沙发上。")) == 6
@@ -151,6 +159,7 @@ def test_it_is_several_times_as_fast_as_the_loop_in_python() -> None:
 
     theirs = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
     texts = [text for text, _ in sentences()] * 8
+    identify(texts[:1])  # loads the model
     ratios = []
     for _ in range(5):
         times = []

@@ -38,7 +38,13 @@ def test_a_real_reader_reads_words_and_keeps_their_spaces() -> None:
     [verdict] = ReadingSettings().step(Tools(read_text=read))([item("A page", shown)])
     expected = "A page\nText in the picture: The quick brown fox\njumps over 13 lazy dogs"
     assert verdict.caption == expected
-    for height, width in ((1, 1), (2500, 8), (1, 40)):
+
+
+@pytest.mark.soak
+def test_a_real_reader_reads_pictures_of_any_shape() -> None:
+    """RapidOCR itself fails on the second of these."""
+    read = rapid_reader()
+    for height, width in ((1, 1), (3000, 20), (2500, 8), (1, 900), (40, 4000)):
         assert read(np.full((height, width, 3), 255, np.uint8)) == ""
 
 

@@ -67,7 +67,8 @@ _ADDRESS = re.compile(
 _MARKUP = re.compile(
     r"</?[a-z][^<>]{0,500}>|&(?:[a-z]{2,8}|#\d{2,5}|#x[0-9a-f]{2,4});|\[/?(?:url|img|b|caption)[^\[\]]{0,200}\]|"
     r"\{\{.{0,100}?\}\}|<%.{0,100}?%>|\$\{\w{1,40}\}|%[a-z_]{1,40}%|(?:\w%[0-9a-f]{2}\w{0,40}){2}|"
-    r"\w\(\)\s?;|\bfunction\s?\(|\bvar \w{1,40}\s?=|\{[^{};:]{0,80}:[^{};]{0,80};[^{}]{0,200}\}|\[object Object\]",
+    r"\w\(\)\s?;|\bfunction\s?\(|\bvar \w{1,40}\s?=|\{[^{};:]{0,80}:[^{};]{0,80};[^{}]{0,200}\}|"
+    r"\[object Object\]",
     re.IGNORECASE,
 )
 _BOILERPLATE = re.compile(
@@ -90,7 +91,7 @@ _BOILERPLATE = re.compile(
     )(?!\w)""",
     re.IGNORECASE | re.VERBOSE,
 )
-_SPAM = re.compile(r"[!?]{3,}|([^\w\s.])\1{3,}|(?:[★☆♥❤►▶✓✔➤»«●■◆~*=#|<>^]\s*){4,}|\.{6,}")
+_SPAM = re.compile(r"[!?]{3,}|([^\w\s.])\1{3,}|(?:[★☆♥❤►▶✓✔➤»«●■◆~*=#|<>^]\s*){4,}")
 _LONGEST_NAME = 260  # characters of a file's name with its folders
 _SAME = re.compile(r"([^\W\d])\1{4,}")
 _SENTENCE = re.compile(r"(^\W*|[.!?]\s+)(\w)")
@@ -107,7 +108,7 @@ class CaptionSettings(Settings):
     """Most words."""
     most_characters: PositiveInt = 2000
     """Most characters."""
-    letters: Share = 0.6
+    letters: Share = 0.5
     """Smallest share of letters among the characters that are no spaces."""
     repeated: Share = 0.4
     """Largest share of the words that stand in repeated runs of words."""

@@ -34,6 +34,7 @@ REASONS = {
     "overlaid_text": "too large a share of the frames has much text written over it",
 }
 _GRID = 32
+_GREY = np.array([0.299, 0.587, 0.114], np.float32)
 _BUSY = _GRID * _GRID // 100
 
 
@@ -133,5 +134,5 @@ def differences(frames: Sequence[Pixels]) -> NDArray[np.float64]:
 def _small(frame: Pixels) -> NDArray[np.float64]:
     from PIL import Image
 
-    grey = Image.fromarray(np.asarray(frame @ np.float32([0.299, 0.587, 0.114]) / 255, np.float32))
+    grey = Image.fromarray((frame.astype(np.float32) @ _GREY) / 255)
     return np.asarray(grey.resize((_GRID, _GRID), Image.Resampling.BOX), np.float64).ravel()

@@ -41,10 +41,8 @@ class LanguageSettings(Settings):
     """Which languages to keep, by their ISO 639 codes."""
     words: NonNegativeInt = 5
     """A caption of fewer words is not judged: nobody can tell the language of "a taxi"."""
-    confidence: Share = 0.9
+    confidence: Share = 0.95
     """A caption is judged when one side is so likely: the wanted languages together, or the best other."""
-    likely: Share = 0.2
-    """How likely another language must be by itself: a text without clear features is a little of many."""
     uncertain: Literal["keep", "drop"] = "keep"
     """What happens to captions that are not judged, being too short or of uncertain language."""
 
@@ -98,7 +96,7 @@ class Language:
         facts: dict[str, Fact] = {"language": language, "language_confidence": round(confidence, 4)}
         long = len(words_of(item.caption)) >= s.words
         reason = ""
-        if long and 1 - wanted >= s.confidence and other >= s.likely:
+        if long and 1 - wanted >= s.confidence:
             reason = "other_language"
         elif s.uncertain == "drop" and not long:
             reason = "short"
