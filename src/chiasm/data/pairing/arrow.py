@@ -138,7 +138,7 @@ def _opened(path: Path, name: str, label: str, licence: str) -> list[PairSource]
                     if behind
                     else "it ends without the mark of its end"
                 )
-    except (pa.ArrowException, OSError, EOFError) as error:
+    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
         why = f"it is cut off or damaged ({first_line(error)})"
     starts = tuple(accumulate(counts, initial=0))
     found = ArrowFile(name, path, label, licence, tuple(offsets), starts)

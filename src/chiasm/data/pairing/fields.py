@@ -111,6 +111,10 @@ def within(path: str, root: Path, where: str) -> str:
     """Refuse a path that leads out of `root`, by dots or by links; return it as it is."""
     if "\0" in path:
         raise MediaError("missing", path)
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        raise BadSample("bad_text", where, f"{path!r} can be the name of no file") from None
     real = os.path.realpath(path)
     if os.path.commonpath((real, root)) != str(root):
         raise BadSample("outside", where)

@@ -24,7 +24,7 @@ from chiasm.inputs.media import MediaError, read_picture
 from chiasm.inputs.message import Picture, parse_messages
 
 MOST_PAGE = 4_000_000
-"""Bytes of a page. Python's parser of HTML takes quadratic time on some broken ones."""
+"""Bytes of a page: books in one file are smaller."""
 
 AROUND = frozenset(("p", "li", "td", "th", "dd", "div", "section", "article", "body"))
 """Elements whose text is that around a picture."""
@@ -158,6 +158,10 @@ class Reader(HTMLParser):
         """Read a whole page; returns whether that was possible to its end."""
         try:
             self.feed(text)
+            # What is left is text, or a tag that nothing closes: `close` would take quadratic time to
+            # find out what the tag hides.
+            if "<" in self.rawdata:
+                return False
             self.close()
         except AssertionError:  # how Python's parser gives up on "<![" and the like
             return False
