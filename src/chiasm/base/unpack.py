@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 from chiasm.base.errors import UserError
 
@@ -21,6 +21,8 @@ UNPACKED_BYTES = 1 << 30
 """An archive that unpacks to more than this is refused."""
 MEMBERS = 100_000
 """An archive of more files than this is refused."""
+
+Readable: TypeAlias = IO[bytes] | gzip.GzipFile
 
 _UNSOUND = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
 _AR_HEADER = 60
@@ -64,7 +66,7 @@ class _Piece(io.RawIOBase):
 
 
 @contextmanager
-def _data_of(file: IO[bytes], archive: Path) -> Iterator[IO[bytes]]:
+def _data_of(file: IO[bytes], archive: Path) -> Iterator[Readable]:
     """Yield the decompressed tar archive data.tar.* within a Debian package."""
     if file.read(8) != b"!<arch>\n":
         raise UserError(f"{archive} is not a Debian package; fetch it again.")
@@ -82,7 +84,7 @@ def _data_of(file: IO[bytes], archive: Path) -> Iterator[IO[bytes]]:
                     yield plain
             case ".gz":
                 with gzip.open(whole) as packed:
-                    yield packed  # type: ignore[misc]
+                    yield packed
             case "":
                 yield whole
             case _:
@@ -93,7 +95,7 @@ def _data_of(file: IO[bytes], archive: Path) -> Iterator[IO[bytes]]:
     raise UserError(f"{archive} is damaged: it holds no data.tar; fetch it again.")
 
 
-def _unpack(plain: IO[bytes], archive: Path, into: Path, only: Sequence[str], links: bool) -> int:
+def _unpack(plain: Readable, archive: Path, into: Path, only: Sequence[str], links: bool) -> int:
     count = total = 0
     sizes: dict[PurePosixPath, int] = {}
     try:

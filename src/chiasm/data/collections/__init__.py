@@ -15,11 +15,20 @@ from typing import TYPE_CHECKING
 from chiasm.base.doors import lazily
 
 if TYPE_CHECKING:
-    from chiasm.data.collections.table import COLLECTIONS, Collection, collection, pull, tables
+    from chiasm.data.collections.table import (
+        COLLECTIONS,
+        Collection,
+        collection,
+        listing,
+        pull,
+        tables,
+    )
 
-_HOME = dict.fromkeys(("COLLECTIONS", "Collection", "collection", "pull", "tables"), "table")
+_HOME = dict.fromkeys(
+    ("COLLECTIONS", "Collection", "collection", "listing", "pull", "tables"), "table"
+)
 
-__all__ = ["COLLECTIONS", "Collection", "collection", "pull", "tables"]
+__all__ = ["COLLECTIONS", "Collection", "collection", "listing", "pull", "tables"]
 
 
 __getattr__ = lazily(__name__, _HOME)

@@ -1,7 +1,8 @@
-"""SVG drawings to PNG pictures, the same bytes on every machine: no system font, no file but its own."""
+"""SVG drawings to PNG pictures, the same on every machine: no system font, no file but its own."""
 
 from __future__ import annotations
 
+import io
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +12,8 @@ from chiasm.data.rows import BadSample
 
 SIDE = 256
 """Pixels of the longer side."""
+WIDEST = 2048
+"""Pixels to which a page is enlarged at most where the drawing fills only a corner of it."""
 _FONTS = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf")
 
 
@@ -33,6 +36,7 @@ def rasterised(svg: bytes, where: str, side: int = SIDE) -> bytes:
             svg_string=_text(svg),
             width=side,
             height=side,
+            dpi=96.0,  # what CSS says an inch has; 0 would make millimetres nothing
             skip_system_fonts=True,
             font_files=fonts,
             font_family="DejaVu Sans" if fonts else None,
@@ -42,6 +46,31 @@ def rasterised(svg: bytes, where: str, side: int = SIDE) -> bytes:
         raise BadSample(
             "bad_drawing", where, f"the drawing cannot be rendered ({detail})"
         ) from None
+
+
+def trimmed(svg: bytes, where: str, side: int = SIDE) -> bytes:
+    """Return the PNG of a drawing without the empty page around it; otherwise as `rasterised`.
+
+    A drawing beside its page, which shows nothing, is a BadSample, too.
+    """
+    from PIL import Image
+
+    png, wide = rasterised(svg, where, side), side
+    while True:
+        image = Image.open(io.BytesIO(png))
+        box = image.getchannel("A").getbbox()
+        if box is None:
+            raise BadSample("bad_drawing", where, "nothing is drawn on the page")
+        filled = max(box[2] - box[0], box[3] - box[1])
+        if filled > 0.9 * wide and wide == side:
+            return png
+        if filled > 0.9 * side or wide == WIDEST:
+            break
+        wide = min(WIDEST, round(wide * side / filled))
+        png = rasterised(svg, where, wide)
+    out = io.BytesIO()
+    image.crop(box).save(out, "png")
+    return out.getvalue()
 
 
 def read(path: Path, side: int = SIDE) -> bytes:

@@ -20,6 +20,7 @@ _NAVIGATION = {"prev", "next", "up", "home", "prev.png", "next.png", "up.png", "
 class Figure:
     """A picture on a page, and what the page says it shows."""
 
+    key: str
     path: Path
     caption: str
     page: str
@@ -39,24 +40,26 @@ def debian_handbook(name: str, folders: Mapping[str, Path]) -> Opened[Figure]:
 
 
 def _manual(name: str, folder: Path, licence: str) -> Opened[Figure]:
-    """A picture that several pages show with the same words is one pair."""
-    found: dict[tuple[Path, str], Figure] = {}
+    """Open the pages of a folder; a picture that several show with the same words is one pair."""
+    told: dict[str, dict[str, Figure]] = {}
     for page in sorted(folder.glob("*.html")):
-        for figure in _figures(page):
-            found.setdefault((figure.path, words(figure.caption)), figure)
-    entries = tuple(found.values())
-    return Opened(name, some(entries, folder), partial(_pair, name, folder, licence))
+        for source, caption, title in _figures(page):
+            figures = told.setdefault(source.removeprefix("images/"), {})
+            key = f"{source.removeprefix('images/')}" + (f"#{len(figures) + 1}" if figures else "")
+            figures.setdefault(words(caption), Figure(key, folder / source, caption, title))
+    entries = tuple(figure for figures in told.values() for figure in figures.values())
+    return Opened(name, some(entries, folder), partial(_pair, name, licence))
 
 
-def _pair(name: str, folder: Path, licence: str, figure: Figure) -> Pair:
-    inside = figure.path.relative_to(folder / "images").with_suffix("").as_posix()
-    told = words(figure.caption)
-    notes = {"concept": f"words:{told}", "page": figure.page}
-    key = f"{name}/{inside}#{told.replace(' ', '-')}"
-    return Pair(key, figure.caption, Picture(path=str(figure.path)), name, licence, notes)
+def _pair(name: str, licence: str, figure: Figure) -> Pair:
+    # By picture: one that is shown forty times as "Original" must not be in training and in the test.
+    notes = {"concept": f"{name}:{figure.key.partition('#')[0]}", "page": figure.page}
+    picture = Picture(path=str(figure.path))
+    return Pair(f"{name}/{figure.key}", figure.caption, picture, name, licence, notes)
 
 
-def _figures(page: Path) -> Iterator[Figure]:
+def _figures(page: Path) -> Iterator[tuple[str, str, str]]:
+    """Yield (file, words, title of the page) of each picture of a page that has words."""
     try:
         root = ET.parse(page).getroot()
     except (ET.ParseError, OSError) as error:
@@ -69,13 +72,12 @@ def _figures(page: Path) -> Iterator[Figure]:
     title = _text(root.find("head/title"))
     for image in root.iter("img"):
         source, words_for_it = image.get("src", ""), " ".join((image.get("alt") or "").split())
-        path = page.parent / source
-        if _is_sign(source, words_for_it) or not path.is_file():
+        if _is_sign(source, words_for_it) or not (page.parent / source).is_file():
             continue
         below = _below(image, above)
         caption = f"{words_for_it}: {below}" if below and words_for_it else words_for_it or below
         if caption:
-            yield Figure(path, caption, title)
+            yield source, caption, title
 
 
 def _is_sign(source: str, alt: str) -> bool:

@@ -52,7 +52,7 @@ def maps(name: str, folders: Mapping[str, Path]) -> Opened[Path]:
 def regions(pair: Pair) -> tuple[Region, ...]:
     """Return the regions of a map; what is no region (sea, frontiers, neighbours) is left out."""
     return tuple(
-        Region(row["name"], row["capital"], (*row["colour"],), row["flag"])  # type: ignore[arg-type]
+        Region(row["name"], row["capital"], (*row["colour"],), row["flag"])
         for row in json.loads(pair.notes["regions"])
     )
 
@@ -82,7 +82,9 @@ def _pair(name: str, path: Path) -> Pair:
             f"{path} cannot be read ({error}); delete its folder and pull it again."
         ) from None
     title, divisions = _told(root, "name"), _told(root, "divisionsName")
-    caption = f"map of {title}" + (f" ({divisions.lower()})" if divisions else "")
+    # Most titles have them already: "Greece (Peripheries)".
+    more = f" ({divisions})" if divisions and "(" not in title else ""
+    caption = f"map of {title}{more}"
     notes = {
         "concept": f"words:{words(title)}",
         "name": title,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from chiasm.data.collections.drawing import rasterised
+from chiasm.data.collections.drawing import trimmed
 from chiasm.data.collections.opened import Opened, some, words
 from chiasm.data.pairs import Pair
 from chiasm.data.rows import BadSample
@@ -26,8 +26,11 @@ DROPPED = (
 )
 """Folders of icon themes, playing cards, stars and fills: thousands of drawings with nothing to say."""
 
-_LICENCES = {"": "CC-PDDC", "publicdomain": "CC-PDDC", "gpl": "GPL-2.0-only"}
-_JUNK = re.compile(r"^(?:hash\b.*|0x.*|unsorted|clip ?art|.*\d{3}.*|)$", re.IGNORECASE)
+_JUNK = re.compile(
+    r"(?:hash\b.*|0x.*|unsorted|united nations member|open ?clipart|clip ?art|.*\d{3}.*|\d*)",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(r"\d+|[a-z]?\d+[a-z]?")
 _WORDS_OF_CAPTION = 3
 """Keywords that a caption takes; all of them are in the notes."""
 
@@ -57,7 +60,8 @@ def _pair(name: str, folder: Path, path: Path) -> Pair:
     title, author = _first(told, "title"), _first(told, "creator")
     named = _named(path.stem, title, author)
     places = [part.replace("_", " ") for part in reversed(inside.split("/")[:-1])]
-    keywords = _keywords(told, author) or [place for place in places if not _JUNK.match(place)]
+    keywords = sorted(_keywords(told, author), key=lambda word: not _is_of(word, places))
+    keywords = keywords or [place for place in places if not _JUNK.fullmatch(place)]
     caption = _caption(named, keywords)
     if not caption:
         raise BadSample("no_text", str(path))
@@ -69,16 +73,27 @@ def _pair(name: str, folder: Path, path: Path) -> Pair:
         "author": author,
         "description": _description(told),
     }
-    licence = re.search(r'<(?:\w+:)?license\s+rdf:resource="[^"]*?(publicdomain|GPL|$)', told, re.I)
-    kind = licence[1].lower() if licence else ""
-    picture = Picture(data=rasterised(svg, str(path)), path=f"{path.stem}.png")
+    picture = Picture(data=trimmed(svg, str(path)), path=f"{path.stem}.png")
     kept = {key: value for key, value in notes.items() if value}
-    return Pair(f"{name}/{inside}", caption, picture, name, _LICENCES[kind], kept)
+    return Pair(f"{name}/{inside}", caption, picture, name, _licence(told), kept)
 
 
 def _metadata(svg: bytes) -> str:
     found = re.search(rb"<metadata.*?</metadata>", svg, re.DOTALL)
     return found[0].decode("utf-8", errors="replace") if found else ""
+
+
+def _licence(told: str) -> str:
+    """Return what a drawing says, in SPDX's words; what says nothing is what the library is."""
+    found = re.search(r'<(?:\w+:)?license\s+rdf:resource="([^"]+)"', told)
+    if found is None or "publicdomain" in found[1].lower():
+        return "CC-PDDC"
+    return "GPL-2.0-only" if found[1].rstrip("/").endswith("GPL/2.0") else found[1]
+
+
+def _is_of(keyword: str, places: list[str]) -> bool:
+    """Whether a keyword says what a folder says: "bird" in animals/birds."""
+    return any(keyword.lower() in (place, place.removesuffix("s")) for place in places)
 
 
 def _first(told: str, tag: str) -> str:
@@ -101,25 +116,34 @@ def _keywords(told: str, author: str) -> list[str]:
     found = re.findall(r"<rdf:li[^>]*>(.*?)</rdf:li>", told, re.DOTALL)
     plain = (_plain(each).replace("_", " ").strip() for each in found)
     own = author.lower()
-    return [k for k in dict.fromkeys(plain) if not _JUNK.match(k) and k.lower() != own]
+    return [k for k in dict.fromkeys(plain) if not _JUNK.fullmatch(k) and k.lower() != own]
 
 
 def _named(stem: str, title: str, author: str) -> str:
     """Return what a drawing is called: its title where the file is named after it, else the file's name.
 
-    "hot_dog_ganson_01" by Gerald Ganson, and "Clipart by Nicu Buculei - bee" of bee.svg: the author
-    and the number go. Empty when nothing but a number or an abbreviation is left ("sm_011").
+    Files are called TITLE_AUTHOR_NUMBER, cut to 24 letters: of "hot_dog_jon_phil_01" by Jon Phillips, the
+    author and the number go. Empty when only a number or an abbreviation is left ("sm_011").
     """
-    parts = [part for part in re.split(r"[\W_]+", stem.lower()) if part]
+    parts = words(stem.replace("_", " ")).split()
     own = title.rpartition(" - ")[2] if title.lower().startswith("clipart by") else title
-    agreed = words(own.replace("_", " ")).split()
-    if agreed and agreed == parts[: len(agreed)]:
-        return " ".join(own.replace("_", " ").split())
+    own = " ".join(own.replace("_", " ").split())
     by = words(author).split()
-    while parts and (re.fullmatch(r"\d+|[a-z]?\d+[a-z]?", parts[-1]) or _is_author(parts[-1], by)):
+    if _agree(own, parts):
+        return own
+    while parts and (_NUMBER.fullmatch(parts[-1]) or _is_author(parts[-1], by)):
         parts.pop()
-    named = " ".join(re.sub(r"\d+$", "", part) for part in parts).strip()
+    if _agree(own, parts):
+        return own
+    named = " ".join(part for part in (re.sub(r"\d+$", "", each) for each in parts) if part)
     return named if re.search(r"[^\W\d_]{3}", named) else ""
+
+
+def _agree(title: str, parts: list[str]) -> bool:
+    """Whether a file's name begins with a title, or is the beginning of it."""
+    told = words(title).replace(" ", "").replace("_", "")
+    file = "".join(part for part in parts if part != "39")  # an apostrophe, as HTML writes it
+    return len(told) > 2 and len(file) > 2 and (file.startswith(told) or told.startswith(file))
 
 
 def _is_author(part: str, by: list[str]) -> bool:

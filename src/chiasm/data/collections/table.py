@@ -109,7 +109,7 @@ COLLECTIONS: Mapping[str, Collection] = MappingProxyType(
         ),
         "debian-handbook": Collection(
             "screenshots and diagrams from the Debian Administrator's Handbook",
-            55,
+            53,
             "GPL-2.0-or-later OR CC-BY-SA-3.0",
             (packages.HANDBOOK,),
             manuals.debian_handbook,
@@ -133,6 +133,24 @@ COLLECTIONS: Mapping[str, Collection] = MappingProxyType(
     }
 )
 """Collections by name; `chiasm pull data:NAME` fetches one."""
+
+
+def listing() -> str:
+    """Return all collections as a table in markdown, for people and for the documents."""
+    lines = [
+        "| name | what | pairs | to fetch | licence | packages |",
+        "| --- | --- | ---: | ---: | --- | --- |",
+    ]
+    for name, each in COLLECTIONS.items():
+        carriers = ", ".join(f"{p.name} {p.version} ({p.kind})" for p in each.packages)
+        lines.append(
+            f"| `data:{name}` | {each.about} | {each.pairs:,} | {each.size / 1e6:.1f} MB | "
+            f"{each.licence} | {carriers} |"
+        )
+    pairs = sum(each.pairs for each in COLLECTIONS.values())
+    size = sum(p.size for p in {p for each in COLLECTIONS.values() for p in each.packages})
+    lines.append(f"| `data:all` | all of them | {pairs:,} | {size / 1e6:.1f} MB |  |  |")
+    return "\n".join(lines)
 
 
 def pull(name: str, say: Say = say_aloud) -> Mapping[str, Path]:
