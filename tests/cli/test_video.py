@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageSequence
 from tests.cli.toys import call, recipe
+from tests.inputs.toys import film
 
 from chiasm import chat as say
 from chiasm.base.config import to_yaml
@@ -91,17 +93,20 @@ def test_what_watches_learns_and_is_saved(watching: Run, here: Path) -> None:
     assert not skipped.exists() or not skipped.read_text()
 
 
-def test_an_animated_file_is_shown_as_a_video(watching: Run, capsys: Any) -> None:
+@pytest.mark.parametrize("name", ["clips/1.gif", "clips/1.mp4"])
+def test_a_file_that_moves_is_shown_as_a_video(watching: Run, capsys: Any, name: str) -> None:
+    if name.endswith(".mp4"):
+        with Image.open("clips/1.gif") as image:
+            frames = [frame.convert("RGB") for frame in ImageSequence.Iterator(image)]
+        Path(name).write_bytes(film([np.asarray(frame) for frame in frames]))
     told = json.loads(
-        call(
-            capsys, "chat", "--model", "runs/watching", "clips/1.gif", "Where to?", *FEW, "--json"
-        ).out
+        call(capsys, "chat", "--model", "runs/watching", name, "Where to?", *FEW, "--json").out
     )
-    assert told["pictures"] == ["clips/1.gif"]
+    assert told["pictures"] == [name]
     model, processor = loading.load("runs/watching")
     try:
         assert processor.frames == FRAMES
-        shown = {"type": "video", "path": "clips/1.gif"}
+        shown = {"type": "video", "path": name}
         content = [shown, {"type": "text", "text": "Where to?"}]
         messages = [{"role": "user", "content": content}]
         assert processor(messages)["vision"].clips.frames.tolist() == [3]

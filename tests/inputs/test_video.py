@@ -161,7 +161,7 @@ def test_too_many_frames_and_too_many_pixels_are_refused() -> None:
 
 
 def test_a_film_is_refused_by_a_sentence_that_says_what_is_read(decoder: ImageDecoder) -> None:
-    film = Video(Picture(data=b"\0\0\0\x20ftypisom" + bytes(99)))
+    film = Video(Picture(data=b"FLV\x01\x05\0\0\0\x09" + bytes(99)))
     with pytest.raises(MediaError, match="The video is not a video that Chiasm reads") as caught:
         read(decoder, TileTransform(size=16), film, FrameRule())
     assert caught.value.reason == "not_a_video"

@@ -27,7 +27,7 @@ PNG = png(mosaic(), 8, RGB)
 
 
 def pid_of(decoder: ImageDecoder) -> int:
-    held = decoder._lanes[os.getpid()].worker
+    held = decoder._lanes[os.getpid()].all[0].worker
     assert held is not None
     return held.pid
 
@@ -152,7 +152,7 @@ def test_a_decoder_that_nobody_closes_leaves_nothing_behind() -> None:
         one, two = ImageDecoder(), ImageDecoder()
         for decoder in (one, two):
             decoder.decode(PNG)
-            print(decoder._lanes[os.getpid()].worker.pid)
+            print(decoder._lanes[os.getpid()].all[0].worker.pid)
         del one, decoder
         gc.collect()
         """
@@ -169,7 +169,7 @@ def test_a_worker_ends_when_its_parent_is_killed() -> None:
         if os.fork() == 0:  # a data loader's process, which lives longer
             time.sleep(3)
             os._exit(0)
-        print(decoder._lanes[os.getpid()].worker.pid, flush=True)
+        print(decoder._lanes[os.getpid()].all[0].worker.pid, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
         """
     )
@@ -182,18 +182,18 @@ def test_a_forked_process_gets_a_worker_of_its_own() -> None:
         """
         decoder = ImageDecoder()
         decoder.decode(PNG)
-        mine = decoder._lanes[os.getpid()].worker.pid
-        decoder._lanes[os.getpid()].lock.acquire()  # another thread was decoding when we forked
+        mine = decoder._lanes[os.getpid()].all[0].worker.pid
+        held = decoder._lanes[os.getpid()]._free.get()  # another thread was decoding when we forked
         child = os.fork()
         if child == 0:
             assert decoder.decode(PNG).shape == (32, 48, 3)
-            assert decoder._lanes[os.getpid()].worker.pid != mine
+            assert decoder._lanes[os.getpid()].all[0].worker.pid != mine
             decoder.close()
             os._exit(7)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-        decoder._lanes[os.getpid()].lock.release()
+        decoder._lanes[os.getpid()]._free.put(held)
         assert decoder.decode(PNG).shape == (32, 48, 3)
-        assert decoder._lanes[os.getpid()].worker.pid == mine
+        assert decoder._lanes[os.getpid()].all[0].worker.pid == mine
         """
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -206,11 +206,11 @@ def test_ctrl_c_is_for_the_parent() -> None:
         signal.signal(signal.SIGINT, lambda *_: None)
         decoder = ImageDecoder()
         decoder.decode(PNG)
-        before = decoder._lanes[os.getpid()].worker.pid
+        before = decoder._lanes[os.getpid()].all[0].worker.pid
         os.killpg(os.getpgrp(), signal.SIGINT)
         time.sleep(0.3)
         decoder.decode(PNG)
-        assert decoder._lanes[os.getpid()].worker.pid == before
+        assert decoder._lanes[os.getpid()].all[0].worker.pid == before
         """,
         start_new_session=True,
     )

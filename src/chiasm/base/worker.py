@@ -20,7 +20,7 @@ import sys
 import time
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,17 @@ _START = (
     "from chiasm.base.worker import serve; serve(sys.argv[2], int(sys.argv[3]))"
 )
 """The child takes this very package; its folder may not shadow the standard library for longer."""
+
+
+_SURROUNDINGS = {
+    # One thread: the pool of a BLAS would take a gigabyte of the child's address space.
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    # glibc would give the pages of each answer back, and get them anew, cleared, for the next one:
+    # that takes longer than to decode a photograph. Other C libraries do not know these names.
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
+}
 
 
 class WorkerStopped(Exception):
@@ -62,8 +73,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
-            # One thread: the pool of a BLAS would take a gigabyte of the child's address space.
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            env={**os.environ, **_SURROUNDINGS},
             # Ctrl-C is for the parent, which may want one more picture while it saves.
             process_group=0,
         )
@@ -102,7 +112,7 @@ class Worker:
         # The child has an alarm of its own, in case the parent dies while a decoder spins.
         head = json.dumps({**header, "alarm": int(seconds) + 5}).encode()
         try:
-            self._send(b"".join((_SIZES.pack(len(head), len(body)), head, body)), deadline)
+            self._send((_SIZES.pack(len(head), len(body)), head, body), deadline)
             return self._receive(largest, deadline)
         except BaseException:
             self.close()
@@ -123,11 +133,11 @@ class Worker:
         for pipe in self._pipes:
             pipe.close()
 
-    def _send(self, data: bytes, deadline: float) -> None:
-        left = memoryview(data)
+    def _send(self, frame: Sequence[bytes], deadline: float) -> None:
+        left = [memoryview(part) for part in frame]
         while left:
             try:
-                left = left[os.write(self._to, left) :]
+                left = _behind(left, os.writev(self._to, left))
             except BlockingIOError:
                 self._wait(self._to, select.POLLOUT, deadline)
             except OSError:
@@ -187,7 +197,7 @@ os.register_at_fork(after_in_child=_abandon_all)
 
 def serve(module: str, memory: int) -> None:
     """Run in the child: answer requests from standard input until it ends."""
-    answer: Callable[[dict[str, Any], memoryview], tuple[dict[str, Any], bytes]]
+    answer: Callable[[dict[str, Any], memoryview], tuple[dict[str, Any], bytes | memoryview]]
     answer = import_module(module).answer
     warnings.simplefilter("ignore")  # an environment that turns them into errors is not about us
     # Whatever a library prints must not mix with the frames.
@@ -208,7 +218,8 @@ def serve(module: str, memory: int) -> None:
         del frame
         signal.alarm(0)
         head = json.dumps(reply).encode()
-        _write(out, b"".join((_SIZES.pack(len(head), len(body)), head, body)))
+        _write(out, _SIZES.pack(len(head), len(body)), head, body)
+        del body
 
 
 def _limit(memory: int) -> None:
@@ -241,7 +252,14 @@ def _read_exactly(fd: int, size: int) -> memoryview | None:
     return whole
 
 
-def _write(fd: int, data: bytes) -> None:
-    left = memoryview(data)
+def _write(fd: int, *frame: bytes | memoryview) -> None:
+    left = [memoryview(part) for part in frame]
     while left:
-        left = left[os.write(fd, left) :]
+        left = _behind(left, os.writev(fd, left))
+
+
+def _behind(left: list[memoryview], written: int) -> list[memoryview]:
+    """What is still to be written; large parts are never joined, which would copy them."""
+    while left and written >= len(left[0]):
+        written -= len(left.pop(0))
+    return [left[0][written:], *left[1:]] if left else []

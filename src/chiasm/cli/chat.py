@@ -28,13 +28,14 @@ Examples:
   chiasm chat "What is the capital of France?"
   chiasm chat circle.png "What shape is in the picture?"
   chiasm chat circle.png                 a conversation about a picture
-  chiasm chat clip.gif "What happens?"   a video, where the model has eyes for videos; else its first frame
+  chiasm chat clip.mp4 "What happens?"   a video, where the model has eyes for videos; else its first frame
   chiasm chat                            a conversation; /help lists its commands
   chiasm chat --samples                  answers about pictures that the model was not trained on
 
 Without --model, text goes to SmolLM2 as it is, and pictures to the newest finished run in runs/."""
 
 PICTURES = (".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".webp")
+VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 """Names of files that we read."""
 NO_QUESTION = (".avif", ".heic", ".jxl", ".pdf", ".svg", ".tif", ".tiff")
 """Names of files that nobody asks as a question, though we do not read them."""
@@ -46,7 +47,7 @@ class Options:
     """What can be said to `chiasm chat`."""
 
     words: Words = ()
-    """Pictures (JPEG, PNG, WebP, GIF, BMP), and one question in quotes."""
+    """Pictures (JPEG, PNG, WebP, GIF, BMP), videos (MP4, MOV, WebM, MKV, AVI), one question in quotes."""
     model: Annotated[str, tyro.conf.arg(metavar="MODEL", help_behavior_hint="")] = ""
     """A run's folder, a model folder, or a built-in name."""
     max_tokens: int = 256
@@ -109,7 +110,7 @@ def sort(words: Sequence[str]) -> tuple[list[str], str]:
 
 def _is_path(word: str) -> bool:
     """Whether a word is meant as a file: there is one, or it looks like a path and not a sentence."""
-    looks = word.lower().endswith((*PICTURES, *NO_QUESTION)) or word.startswith(_PATHS)
+    looks = word.lower().endswith((*PICTURES, *VIDEOS, *NO_QUESTION)) or word.startswith(_PATHS)
     return os.path.exists(word) or (looks and word.strip().count(" ") <= 3)
 
 

@@ -231,7 +231,7 @@ def to_row(sample: Sample) -> dict[str, Any]:
             if not isinstance(source, Picture):
                 raise UserError(
                     "A video that is given as a list of frames cannot be written into a row: save it as one "
-                    "animated picture."
+                    "file."
                 )
             name = Path(source.path).name if source.path else None
             place = "videos" if isinstance(part, Video) else "images"

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Text,
         Video,
         parse_messages,
+        verified,
     )
     from chiasm.inputs.processor import Processor
     from chiasm.inputs.tiles import TileTransform, load_transform
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
 _HOME = {
     # what people say and show
     **dict.fromkeys(
-        ("Message", "Picture", "Record", "Sample", "Text", "Video", "parse_messages"), "message"
+        ("Message", "Picture", "Record", "Sample", "Text", "Video", "parse_messages", "verified"),
+        "message",
     ),
     # words to ids
     "Tokenizer": "tokenizer",
@@ -82,6 +84,7 @@ __all__ = [
     "parse_messages",
     "read_clip",
     "read_picture",
+    "verified",
 ]
 
 

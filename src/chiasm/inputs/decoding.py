@@ -1,5 +1,7 @@
 """The child's side of media.py: here alone Pillow meets bytes that came from somebody else.
 
+Videos in a container (MP4, WebM ...) are the matter of films.py.
+
     size in the header? ──▶ decode ──▶ 8 bits ──▶ no alpha ──▶ upright ──▶ bytes
             │ too big
             ▼
@@ -13,12 +15,18 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
+
+from chiasm.inputs import films
+from chiasm.inputs.refusal import Refused, refuse, refuse_too_large, refuse_too_many
 
 if TYPE_CHECKING:
     from PIL import Image
+
+Pixels: TypeAlias = bytes | memoryview
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 """What we read; every other parser of Pillow stays out of reach."""
@@ -44,13 +52,11 @@ _BYTES = {"1": 1, "L": 1, "P": 1, "LA": 4, "PA": 4, "RGB": 4, "RGBA": 4, "CMYK":
 """Bytes that Pillow keeps per pixel, of the modes that the allowed formats decode to."""
 
 
-class _Refused(Exception):
-    pass
-
-
-def answer(request: dict[str, Any], body: memoryview) -> tuple[dict[str, Any], bytes]:
-    """Answer about one picture, in the worker; no exception's text leaves it (CVE-2026-22778)."""
+def answer(request: dict[str, Any], body: memoryview) -> tuple[dict[str, Any], Pixels]:
+    """Answer about one picture or video, in the worker; no exception's text leaves it (CVE-2026-22778)."""
     try:
+        if request.get("film"):
+            return films.read(request, body)
         data = bytes(body)
         picture = _open(data, request)
         if request["want"] == "size":
@@ -60,45 +66,70 @@ def answer(request: dict[str, Any], body: memoryview) -> tuple[dict[str, Any], b
             return {"durations": list(_durations(picture, request))}, b""
         width, height, frames = _decode(picture, data, request)
         return {"height": height, "width": width}, frames
-    except _Refused as refusal:
+    except Refused as refusal:
         reason, detail = refusal.args
     except MemoryError:
         reason, detail = "too_much_memory", ""
     except Exception:
-        # Pillow raises OSError, SyntaxError, ValueError, TypeError, ... for damaged files.
+        # Pillow raises OSError, SyntaxError, ValueError, TypeError, ... for damaged files; so does PyAV.
         reason, detail = "broken", ""
     return {"reason": reason, "detail": detail}, b""
 
 
-def _refuse(reason: str, detail: str = "") -> NoReturn:
-    raise _Refused(reason, detail)
-
-
-def _decode(picture: Image.Image, data: bytes, request: dict[str, Any]) -> tuple[int, int, bytes]:
+def _decode(picture: Image.Image, data: bytes, request: dict[str, Any]) -> tuple[int, int, Pixels]:
     """Width, height and pixels of the chosen frames, end to end."""
-    each = 3 * picture.width * picture.height
-    if len(request["chosen"]) * each > request["decoded_bytes"]:
-        most = f"the limit is {request['decoded_bytes'] / 1e6:g} MB"
-        _refuse("too_many_pixels", f"{len(request['chosen'])} frames of {each / 1e6:g} MB ({most})")
+    from PIL import Image
+
+    refuse_too_many(len(request["chosen"]), picture.width, picture.height, request)
+    if request["chosen"] == [0] and (rgb := _plain_jpeg(picture, data)) is not None:
+        if (orientation := _orientation(picture)) in _UPRIGHT:
+            rgb = np.asarray(_turned(Image.fromarray(rgb), orientation))
+        return rgb.shape[1], rgb.shape[0], rgb.reshape(-1).data
     found: list[Image.Image] = []
     for number in request["chosen"]:
         if number:  # `seek(0)` may read the first frame once more
-            picture.seek(number)
+            _seek(picture, number)
         picture.load()
         found.append(_upright(picture, data, request))
     if len({frame.size for frame in found}) != 1:
-        _refuse("broken")
+        refuse("broken")
     return *found[0].size, b"".join(frame.tobytes() for frame in found)
 
 
-def _upright(picture: Image.Image, data: bytes, request: dict[str, Any]) -> Image.Image:
-    from PIL import Image
+def _seek(picture: Image.Image, number: int) -> None:
+    try:
+        picture.seek(number)
+    except EOFError:
+        refuse("frames_missing", f"frame {number}")
 
+
+def _plain_jpeg(picture: Image.Image, data: bytes) -> NDArray[np.uint8] | None:
+    """The stored pixels of a grey or colour JPEG by TurboJPEG, None where Pillow is to decide.
+
+    Both stand on libjpeg-turbo with the same transforms, so the pixels are Pillow's, without its
+    fourth byte per pixel. What TurboJPEG so much as warns of is left to Pillow.
+    """
+    if picture.format != "JPEG" or picture.mode not in ("L", "RGB"):
+        return None
+    try:
+        from simplejpeg import decode_jpeg
+
+        rgb = decode_jpeg(data, "RGB", strict=True)
+    except (ImportError, ValueError, MemoryError):
+        return None
+    return rgb if rgb.shape == (picture.height, picture.width, 3) else None
+
+
+def _upright(picture: Image.Image, data: bytes, request: dict[str, Any]) -> Image.Image:
     orientation = _orientation(picture)
     rgb = _opaque(_eight_bits(picture, data), tuple(request["background"]))
-    if orientation in _UPRIGHT:
-        rgb = rgb.transpose(Image.Transpose[_UPRIGHT[orientation]])
-    return rgb
+    return _turned(rgb, orientation) if orientation in _UPRIGHT else rgb
+
+
+def _turned(rgb: Image.Image, orientation: int) -> Image.Image:
+    from PIL import Image
+
+    return rgb.transpose(Image.Transpose[_UPRIGHT[orientation]])
 
 
 def _durations(picture: Image.Image, request: dict[str, Any]) -> Iterator[int]:
@@ -113,7 +144,7 @@ def _durations(picture: Image.Image, request: dict[str, Any]) -> Iterator[int]:
         yield int(picture.info.get("duration", 0))
         if not moving:
             return
-    _refuse("too_many_frames", f"{request['frames']:,}")
+    refuse("too_many_frames", f"{request['frames']:,}")
 
 
 def _upright_size(picture: Image.Image, data: bytes) -> tuple[int, int]:
@@ -147,9 +178,9 @@ def _open(data: bytes, request: dict[str, Any]) -> Image.Image:
     try:
         picture = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
-        _refuse("broken" if data.startswith(_MAGIC) else "not_a_picture")
+        refuse("broken" if data.startswith(_MAGIC) else "not_a_picture")
     except Image.DecompressionBombError:
-        _refuse("too_many_pixels", f"more than {request['pixels'] / 1e6:g} million pixels")
+        refuse("too_many_pixels", f"more than {request['pixels'] / 1e6:g} million pixels")
     _check_size(picture, request)
     return picture
 
@@ -157,14 +188,8 @@ def _open(data: bytes, request: dict[str, Any]) -> Image.Image:
 def _check_size(picture: Image.Image, request: dict[str, Any]) -> None:
     """Refuse by what the header says; nothing has been decoded yet."""
     if picture.mode not in _BYTES:
-        _refuse("pixel_format")
-    pixels = picture.width * picture.height
-    if pixels > request["pixels"]:
-        most = f"the limit is {request['pixels'] / 1e6:g} million pixels"
-        _refuse("too_many_pixels", f"{picture.width} x {picture.height} pixels ({most})")
-    if pixels * max(3, _BYTES[picture.mode]) > request["decoded_bytes"]:
-        most = f"the limit is {request['decoded_bytes'] / 1e6:g} MB"
-        _refuse("too_many_pixels", f"{picture.width} x {picture.height} pixels ({most})")
+        refuse("pixel_format")
+    refuse_too_large(picture.width, picture.height, max(3, _BYTES[picture.mode]), request)
 
 
 def _orientation(picture: Image.Image) -> int:

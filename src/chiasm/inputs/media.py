@@ -1,11 +1,12 @@
 """Encoded pictures to pixels, decoded in a limited child process.
 
-    JPEG PNG WebP GIF BMP ──▶ decoding.py, in the child ──▶ uint8 [H, W, 3], upright
-                                     │ too big, damaged, slow ...
-                                     ▼
-                                 MediaError(reason)
+    JPEG PNG WebP GIF BMP ──▶ decoding.py ─┐ in the child
+    MP4 MOV WebM MKV AVI  ──▶ films.py ────┴─▶ uint8 [H, W, 3], upright
+                                │ too big, damaged, slow ...
+                                ▼
+                            MediaError(reason)
 
-Here is the parent's side. Pillow meets bytes that came from somebody else in the child alone.
+Here is the parent's side. Pillow and FFmpeg meet bytes that came from somebody else in the child alone.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import accumulate
+from queue import LifoQueue
 from typing import Any
 
 import numpy as np
@@ -26,6 +29,8 @@ from chiasm.base.errors import UserError
 from chiasm.base.worker import Worker, WorkerLate, WorkerStopped
 
 _CHILD = "chiasm.inputs.decoding"
+_HEAD = 12
+"""Bytes at the start of a file that tell a picture from a video."""
 
 REASONS = {
     "missing": "{name} does not exist; check the path.",
@@ -34,9 +39,15 @@ REASONS = {
     "empty": "{name} is empty (0 bytes); fetch or save it again.",
     "too_many_bytes": "{name} is larger than the limit of {detail}; save a smaller picture.",
     "not_a_picture": "{name} is not a picture that Chiasm reads (JPEG, PNG, WebP, GIF, BMP).",
-    "not_a_video": "{name} is not a video that Chiasm reads (animated GIF, WebP, PNG); save it as one, "
-    "or give its frames as pictures.",
+    "not_a_video": "{name} is not a video that Chiasm reads (MP4, MOV, WebM, MKV, AVI, animated GIF, "
+    "WebP, PNG); save it as one, or give its frames as pictures.",
     "broken": "{name} is damaged or cut short; fetch or save it again.",
+    "changed": "{name} is not what was written here once (its SHA-256 differs); fetch or save it again.",
+    "no_frames": "{name} is a video without a frame; save it again.",
+    "frames_missing": "{name} does not hold every frame that was asked for ({detail}); "
+    "fetch or save it again.",
+    "codec": "{name} is compressed in a way that Chiasm does not read ({detail}); save it as H.264 or VP9.",
+    "needs_pyav": "{name} is a video file, which needs PyAV: pip install 'chiasm[video]'.",
     "too_many_pixels": "{name} would decode to {detail}; save a smaller picture.",
     "too_many_frames": "{name} has more than {detail} frames; save a shorter one.",
     "pixel_format": "{name} stores its pixels in a way that Chiasm does not read; "
@@ -63,7 +74,9 @@ class Limits:
     """What one picture may cost."""
 
     encoded_bytes: int = 64_000_000
-    """Size of the file."""
+    """Size of a picture's file."""
+    video_bytes: int = 256_000_000
+    """Size of a video's file (MP4, MOV, WebM, MKV, AVI)."""
     pixels: int = 40_000_000
     """Height times width, read from the header before anything is decoded."""
     decoded_bytes: int = 160_000_000
@@ -74,10 +87,31 @@ class Limits:
     """Frames of a video, counted before one is chosen."""
     seconds: float = 10.0
     """Time until the worker is killed."""
+    video_seconds: float = 60.0
+    """The same for a video's file, whose frames need those before them."""
+
+    def bytes_of(self, head: bytes) -> int:
+        """Return the most bytes of a file that begins so."""
+        return self.video_bytes if is_film(head) else self.encoded_bytes
 
 
-def read_picture(path: str | os.PathLike[str], most: int = Limits.encoded_bytes) -> bytes:
-    """Return a file's bytes; MediaError when it is no regular file of at most `most` bytes."""
+_STILL_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1")
+"""Brands of MP4's structure that are pictures (AVIF, HEIC), which Chiasm does not read."""
+
+
+def is_film(head: bytes) -> bool:
+    """Whether a file that begins so is a video in a container: MP4, MOV, Matroska, WebM, AVI."""
+    if head[4:8] == b"ftyp":
+        return head[8:12] not in _STILL_BRANDS
+    avi = head[:4] == b"RIFF" and head[8:12] == b"AVI "
+    return avi or head[:4] == b"\x1aE\xdf\xa3" or head[4:8] in (b"moov", b"mdat", b"wide")
+
+
+def read_picture(path: str | os.PathLike[str], most: int | None = None) -> bytes:
+    """Return the bytes of a picture's or video's file; it must be a regular file.
+
+    most  most bytes, MediaError above; None for the default limits: a video's is larger
+    """
     name = os.fspath(path)
     try:
         # O_NONBLOCK: opening a FIFO that nobody writes to would wait for ever.
@@ -92,7 +126,9 @@ def read_picture(path: str | os.PathLike[str], most: int = Limits.encoded_bytes)
         raise MediaError("not_a_file", name)
     try:
         with open(fd, "rb") as file:
-            data = file.read(most + 1)
+            data = file.read(_HEAD)
+            most = Limits().bytes_of(data) if most is None else most
+            data += file.read(max(0, most + 1 - _HEAD))
     except OSError:
         raise MediaError("unreadable", name) from None
     if len(data) > most:
@@ -103,21 +139,29 @@ def read_picture(path: str | os.PathLike[str], most: int = Limits.encoded_bytes)
 
 
 class ImageDecoder:
-    """Decodes pictures in a worker process that starts with the first picture; thread-safe.
+    """Decodes pictures in worker processes that start when they are first needed; thread-safe.
 
     A worker that dies or hangs costs the one picture that did it; the next picture gets a new
-    worker. A forked process gets a worker of its own. `background` is what shows through
-    transparent pixels, as (red, green, blue) from 0 to 255.
+    worker. A forked process gets workers of its own.
+
+    background  what shows through transparent pixels, as (red, green, blue) from 0 to 255
+    workers     most processes; so many threads may decode at once, another one waits for its turn
     """
 
     def __init__(
-        self, limits: Limits | None = None, background: tuple[int, int, int] = (255, 255, 255)
+        self,
+        limits: Limits | None = None,
+        background: tuple[int, int, int] = (255, 255, 255),
+        workers: int = 1,
     ) -> None:
+        if workers < 1:
+            raise ValueError(f"pictures need at least one worker, not {workers}")
         self.limits = limits or Limits()
         self.background = background
+        self.workers = workers
         self._request = {**asdict(self.limits), "background": background}
         # By process id, because a lock that was held while the process forked stays held there.
-        self._lanes: dict[int, _Lane] = {}
+        self._lanes: dict[int, _Lanes] = {}
         self._finalizer = weakref.finalize(self, _close, self._lanes)
 
     def __enter__(self) -> ImageDecoder:
@@ -127,7 +171,7 @@ class ImageDecoder:
         self.close()
 
     def close(self) -> None:
-        """End the worker; a later picture would start a new one."""
+        """End the workers; a later picture would start a new one."""
         _close(self._lanes)
 
     def decode(self, data: bytes, name: str = "The picture") -> NDArray[np.uint8]:
@@ -146,19 +190,32 @@ class ImageDecoder:
         return header["width"], header["height"]
 
     def durations(self, data: bytes, name: str = "The video") -> list[int]:
-        """Return how long each frame of an animated GIF, WebP or PNG is shown, in ms; 0 where it is untold.
+        """Return how long each frame of a video is shown, in ms; 0 where it is untold.
 
+        Of a video's file, differences of its frames' times, rounded so that their sum stays true.
         Raises MediaError, as `decode`.
         """
         header, _ = self._ask(data, name, {"want": "durations"})
         return list(header["durations"])
+
+    def times(self, data: bytes, name: str = "The video") -> list[float]:
+        """Return when each frame is shown first, in seconds, on the clock of the file.
+
+        Of MP4, WebM ..., the times that the file gives its frames (PTS): the first may be other than 0.
+        Raises MediaError, as `decode`.
+        """
+        header, _ = self._ask(data, name, {"want": "durations"})
+        if "times" in header:
+            return list(header["times"])
+        return [end / 1000 for end in accumulate(header["durations"], initial=0)][:-1]
 
     def frames(
         self, data: bytes, chosen: Sequence[int], name: str = "The video"
     ) -> NDArray[np.uint8]:
         """Return chosen frames, in rising order, as upright RGB pixels, uint8 [frames, H, W, 3].
 
-        Raises MediaError, as `decode`.
+        These frames and no others: where one of them cannot be decoded, or does not exist, MediaError is
+        raised (`broken`, `frames_missing`), and no other frame stands in. Otherwise as `decode`.
         """
         header, body = self._ask(data, name, {"want": "frames", "chosen": list(chosen)})
         shape = (len(chosen), header["height"], header["width"], 3)
@@ -169,18 +226,18 @@ class ImageDecoder:
     ) -> tuple[dict[str, Any], memoryview]:
         if not data:
             raise MediaError("empty", name)
-        if len(data) > self.limits.encoded_bytes:
-            raise MediaError("too_many_bytes", name, f"{self.limits.encoded_bytes / 1e6:g} MB")
-        request = {**self._request, **what}
-        lane = self._lanes.setdefault(os.getpid(), _Lane())
+        film = is_film(data[:_HEAD])
+        if len(data) > (most := self.limits.bytes_of(data[:_HEAD])):
+            raise MediaError("too_many_bytes", name, f"{most / 1e6:g} MB")
+        request = {**self._request, **what, "film": film}
+        seconds = self.limits.video_seconds if film else self.limits.seconds
+        lanes = self._lanes.setdefault(os.getpid(), _Lanes(self.workers))
         try:
-            with lane.lock:
+            with lanes.free() as lane:
                 worker = lane.ready(self.limits.memory)
-                header, body = worker.ask(
-                    request, data, self.limits.seconds, self.limits.decoded_bytes
-                )
+                header, body = worker.ask(request, data, seconds, self.limits.decoded_bytes)
         except WorkerLate:
-            raise MediaError("too_slow", name, f"{self.limits.seconds:g} seconds") from None
+            raise MediaError("too_slow", name, f"{seconds:g} seconds") from None
         except WorkerStopped:
             raise MediaError("decoder_died", name) from None
         if "reason" in header:
@@ -189,10 +246,9 @@ class ImageDecoder:
 
 
 class _Lane:
-    """The worker of one process, and the lock that lets one thread at a time speak to it."""
+    """A worker, for one thread at a time."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
         self.worker: Worker | None = None
 
     def ready(self, memory: int) -> Worker:
@@ -207,7 +263,30 @@ class _Lane:
             self.worker = None
 
 
-def _close(lanes: dict[int, _Lane]) -> None:
-    if lane := lanes.get(os.getpid()):
-        with lane.lock:
+class _Lanes:
+    """The lanes of one process. The one that was free last is taken: no worker starts unneeded."""
+
+    def __init__(self, count: int) -> None:
+        self.all = tuple(_Lane() for _ in range(count))
+        self._free: LifoQueue[_Lane] = LifoQueue()
+        for lane in self.all:
+            self._free.put(lane)
+
+    @contextmanager
+    def free(self) -> Iterator[_Lane]:
+        lane = self._free.get()
+        try:
+            yield lane
+        finally:
+            self._free.put(lane)
+
+    def close(self) -> None:
+        held = [self._free.get() for _ in self.all]  # those that work are waited for
+        for lane in held:
             lane.close()
+            self._free.put(lane)
+
+
+def _close(lanes: dict[int, _Lanes]) -> None:
+    if own := lanes.get(os.getpid()):
+        own.close()
