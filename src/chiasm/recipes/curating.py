@@ -49,10 +49,11 @@ def tools(recipe: Recipe) -> Tools:
     reader = _reader() if kinds & {"reading", "clip"} else None
     if not recipe.model:
         return Tools(embed_pictures=_eyes, read_text=reader)
-    _text_tower(recipe.model)
+    folder = recipe.model
+    _refuse_no_towers(folder)
     return Tools(
-        embed_pictures=lambda pictures: _towers(recipe.model)[0](pictures),
-        embed_texts=lambda texts: _towers(recipe.model)[1](texts),
+        embed_pictures=lambda pictures: _towers(folder)[0](pictures),
+        embed_texts=lambda texts: _towers(folder)[1](texts),
         read_text=reader,
     )
 
@@ -91,18 +92,18 @@ def _built_in() -> Callable[[Sequence[Pixels]], Vectors]:
     return embed
 
 
-def _text_tower(folder: str) -> None:
+def _refuse_no_towers(folder: Path) -> None:
     """Raise UserError unless a folder holds both towers."""
     from chiasm.checkpoint.towers import open_dual
 
-    if not Path(folder).is_dir():
+    if not folder.is_dir():
         raise UserError(f"`model` is {folder}, which is no folder; name that of a two-tower model.")
     open_dual(folder)
 
 
 @cache
 def _towers(
-    folder: str,
+    folder: Path,
 ) -> tuple[Callable[[Sequence[Pixels]], Vectors], Callable[[Sequence[str]], Vectors]]:
     import torch
 
@@ -125,11 +126,11 @@ def _towers(
     return see, say
 
 
-def _speller(folder: str, config: Any) -> Callable[[str], list[int]]:
+def _speller(folder: Path, config: Any) -> Callable[[str], list[int]]:
     """Return a function from a text to the tokens that a text tower was trained on."""
     import tokenizers
 
-    path = Path(folder) / "tokenizer.json"
+    path = folder / "tokenizer.json"
     try:
         words = tokenizers.Tokenizer.from_file(str(path))
     except Exception:  # the library raises bare Exception

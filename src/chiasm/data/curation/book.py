@@ -13,8 +13,13 @@ from chiasm.data.curation.alignment import AlignmentSettings, AlignmentShareSett
 from chiasm.data.curation.caption import CaptionSettings
 from chiasm.data.curation.clips import ClipSettings
 from chiasm.data.curation.describing import DescribingSettings
+from chiasm.data.curation.diversity import RaritySettings, ResampleSettings
+from chiasm.data.curation.duplicates import ExactSettings
+from chiasm.data.curation.embeddings import EmbeddingSettings, NearEmbeddingsSettings
 from chiasm.data.curation.hooks import FacesSettings, UnsafeSettings
 from chiasm.data.curation.language import LanguageSettings
+from chiasm.data.curation.near_pictures import NearPicturesSettings, PictureHashSettings
+from chiasm.data.curation.near_text import NearTextSettings
 from chiasm.data.curation.ocr import ReadingSettings
 from chiasm.data.curation.picture import PictureSettings
 from chiasm.data.curation.recipe import Recipe
@@ -29,7 +34,15 @@ AnyStep: TypeAlias = Annotated[
     | AlignmentSettings
     | AlignmentShareSettings
     | ReadingSettings
-    | DescribingSettings,
+    | DescribingSettings
+    | PictureHashSettings
+    | EmbeddingSettings
+    | ExactSettings
+    | NearTextSettings
+    | NearPicturesSettings
+    | NearEmbeddingsSettings
+    | ResampleSettings
+    | RaritySettings,
     Field(discriminator="kind"),
 ]
 """Settings of a step; `kind` says which."""
@@ -37,8 +50,16 @@ Steps: TypeAlias = tuple[AnyStep, ...]
 
 
 def default_steps() -> Steps:
-    """Return the steps that need nothing but the records: cheap ones first."""
-    return (LanguageSettings(), CaptionSettings(), PictureSettings())
+    """Return steps that need no model: cheap ones first, then those that compare records."""
+    return (
+        LanguageSettings(),
+        CaptionSettings(),
+        PictureSettings(),
+        PictureHashSettings(),
+        ExactSettings(),
+        NearPicturesSettings(),
+        ResampleSettings(),
+    )
 
 
 KINDS = {

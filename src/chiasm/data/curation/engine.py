@@ -15,10 +15,13 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from chiasm.base.errors import UserError
@@ -44,13 +47,12 @@ Spread = Callable[[Job, Sequence[Task]], Iterator[tuple[Task, dict[str, Any]]]]
 class Hand:
     """Does tasks, one after another; Daft makes one in each of its processes."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, home: int) -> None:
+        """`home` is the number of the process that was asked for the whole."""
         self.job = job
         self._bench: Bench | None = None
-        # Ctrl-C is for the process that was asked; it ends us when it ends.
-        child = os.environ.get(_CHILD) == str(os.getppid())
-        if child and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if home != os.getpid():
+            _obey(job)
 
     def __call__(self, task: str) -> str:
         """Do a task and return what came of it, or what went wrong, as JSON."""
@@ -63,7 +65,26 @@ class Hand:
             return json.dumps({"fault": traceback.format_exc()})
 
 
-_CHILD = "CHIASM_CURATES"
+def _obey(job: Job) -> None:
+    """End this process when the one that was asked ends, or says so; Ctrl-C is for that one alone.
+
+    At any moment: what is half done has no name yet.
+    """
+    above, stop = os.getppid(), _stop(job)
+
+    def watch() -> None:
+        while os.getppid() == above and not stop.exists():
+            time.sleep(0.1)
+        os._exit(1)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _stop(job: Job) -> Path:
+    """The file that tells all processes to end."""
+    return job.work / "stop"
 
 
 def do(bench: Bench, task: Task) -> dict[str, Any]:
@@ -80,21 +101,46 @@ def spread(job: Job, tasks: Sequence[Task]) -> Iterator[tuple[Task, dict[str, An
     """
     if not tasks:
         return
-    with _environment(), _interrupts() as interrupted:
+    with _environment(), _interrupts() as interrupted, _ending(job):
         daft = _daft(job.recipe)
         count = min(_count(job.recipe), len(tasks))
-        hand = daft.cls(Hand, use_process=True, max_concurrency=count)(job)
+        hand = daft.cls(Hand, use_process=True, max_concurrency=count)(job, os.getpid())
         rows = daft.from_pydict({"task": [json.dumps(task) for task in tasks]}).into_batches(1)
         left = len(tasks)
-        with _sentences():
+        with _sentences(interrupted):
             for row in rows.select(hand(rows["task"]).alias("answer")).iter_rows():
                 answer = _answer(row["answer"])
                 left -= 1
                 yield answer["task"], answer["done"]
-        if interrupted():  # Daft stops then, and says nothing to us
-            raise KeyboardInterrupt
         if left:
             raise RuntimeError(f"Daft ended with {left} of {len(tasks)} tasks undone")
+
+
+@contextmanager
+def _ending(job: Job) -> Iterator[None]:
+    """If the body fails, end the processes that work, and wait until Daft has noticed.
+
+    Python must not end while a thread of Daft waits for an answer: the system would abort the whole.
+    """
+    _stop(job).unlink(missing_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # a full disk, perhaps; they also end when we do
+            _stop(job).touch()
+        late = time.monotonic() + 5.0
+        while time.monotonic() < late and any(map(_waits, sys._current_frames().values())):
+            time.sleep(0.01)
+        raise
+
+
+def _waits(frame: FrameType | None) -> bool:
+    """Whether a thread is inside of Daft's code that speaks to a process."""
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "daft.execution.udf":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _answer(text: str) -> dict[str, Any]:
@@ -108,28 +154,35 @@ def _answer(text: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _sentences() -> Iterator[None]:
-    """Say in a sentence that a process of ours was ended from outside."""
+def _sentences(interrupted: Callable[[], bool]) -> Iterator[None]:
+    """Tell Ctrl-C, and a process of ours that was ended from outside, from faults.
+
+    Daft stops by itself at Ctrl-C, and lets nobody know.
+    """
     try:
         yield
     except RuntimeError as error:
-        if "UDF process" not in str(error):
+        if "UDF process" in str(error) and not interrupted():
+            raise UserError(
+                "A process of this curation was ended from outside, perhaps for its memory: repeat the "
+                "command with fewer --workers; what is finished stays."
+            ) from None
+        if not interrupted():
             raise
-        raise UserError(
-            "A process of this curation was ended from outside, perhaps for its memory: repeat the command "
-            "with fewer --workers; what is finished stays."
-        ) from None
+    if interrupted():
+        raise KeyboardInterrupt
 
 
 @contextmanager
 def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether Ctrl-C came during the body, whoever else has seen it."""
+    """Yield a function that tells whether Ctrl-C came during the body; a second one is as ever."""
     came: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
 
     def note(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGINT, before)
         came.append(number)
         raise KeyboardInterrupt
 
@@ -145,7 +198,6 @@ def _environment() -> Iterator[None]:
     """Quiet libraries, and child processes that find the modules we find, and none in the current folder."""
     wanted = {name: os.environ.get(name, value) for name, value in SILENCED.items()}
     wanted |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONSAFEPATH": "1"}
-    wanted[_CHILD] = str(os.getpid())
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:

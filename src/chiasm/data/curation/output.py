@@ -5,7 +5,7 @@
                                                     out/index.json names them all
 
 Neither the number of processes nor the size of the pieces of work enters here: the same records give the
-same files.
+same files. Facts that are bytes (thumbs, embeddings) are working material, and stay behind.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def make_plan(bench: Bench) -> dict[str, Any]:
                 file = counts[split] // job.recipe.rows
                 rows.append({"position": row["position"], "split": split, "file": file})
                 counts[split] += 1
-    types = fact_types([job.piece(last, shard) for shard in range(bench.shards)])
+    known = fact_types([job.piece(last, shard) for shard in range(bench.shards)])
+    types = {name: kind for name, kind in known.items() if kind is not bytes}
     files = {split: -(-count // job.recipe.rows) for split, count in counts.items()}
     schema = pa.schema({"position": pa.int64(), "split": pa.string(), "file": pa.int64()})
     told = {"facts": workfile.spelled(types), "files": files, "kept": counts}
@@ -118,7 +119,8 @@ def _row(bench: Bench, row: Any) -> Row:
     check_same(bench, row, read)
     pair = read.pair if row.changed is None else changed(read.pair, row.changed)
     sample = captioned(pair.shown, row.caption, row.key)
-    return Row(sample, row.source, row.licence, {**row.facts, NOTES: row.notes})
+    facts = {name: value for name, value in row.facts.items() if not isinstance(value, bytes)}
+    return Row(sample, row.source, row.licence, {**facts, NOTES: row.notes})
 
 
 def write_indices(bench: Bench, shards: Sequence[Shard]) -> str:

@@ -17,13 +17,15 @@ STYLE = """
 body { max-width: 68rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #8884 }
-th:first-child, td:first-child, td.text { text-align: left }
+th:first-child, td:first-child, .text { text-align: left !important }
 small { opacity: .7 }
 td.bar { width: 16rem } td.bar i { display: block; height: .8rem; background: #3b78c2 }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); gap: .8rem }
 figure { margin: 0; padding: .5rem; border: 1px solid #8884; border-radius: .4rem; overflow: hidden }
 figure img { width: 100%; height: 8rem; object-fit: contain }
 figcaption { overflow-wrap: anywhere; font-size: .9rem } figcaption small { display: block }
+.pair { display: grid; grid-template-columns: 1fr 1fr; gap: .2rem }
+.pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(22rem, 1fr)); gap: .8rem }
 .plots { display: flex; flex-wrap: wrap; gap: 1.2rem }
 """
 SHORT = 160
@@ -60,11 +62,11 @@ def funnel(ledger: Ledger) -> str:
     rows = [_row("came", "", "", left, total.n_in)]
     for step in ledger.steps:
         found = total.dropped.get(step, {})
-        for reason, count in sorted(found.items()):
-            rows.append(_row("", reason, f"−{count:,}", None, total.n_in))
         left -= sum(found.values())
         rows.append(_row(step, "", "", left, total.n_in))
-    head = "<tr><th>step<th>reason<th>dropped<th>left<th></tr>"
+        for reason, count in sorted(found.items()):
+            rows.append(_row("", reason, f"−{count:,}", None, total.n_in))
+    head = "<tr><th>step<th class=text>reason<th>dropped<th>left<th></tr>"
     return (
         f"<p>{total.n_kept:,} of {total.n_in:,} records are kept; every other has its reason below, and in "
         f"receipts/dropped.parquet.</p><table>{head}{''.join(rows)}</table>"
@@ -90,7 +92,8 @@ def sources(counts: Mapping[str, Counter[str]], licences: Counter[tuple[str, str
     )
     return (
         f"<h2>Sources</h2><table><tr><th>source<th>came<th>kept</tr>{rows}</table>"
-        f"<h2>Licences of what is kept</h2><table><tr><th>source<th>licence<th>records</tr>{told}</table>"
+        "<h2>Licences of what is kept</h2><table><tr><th>source<th class=text>licence<th>records</tr>"
+        f"{told}</table>"
     )
 
 
@@ -114,7 +117,12 @@ def _card(card: Card) -> str:
 def pairs(head: str, about: str, shown: Sequence[tuple[Card, Card]]) -> str:
     """Return records side by side with those that stayed in their place."""
     body = "".join(f"<div class=pair>{_card(one)}{_card(other)}</div>" for one, other in shown)
-    return f"<h2>{html.escape(head)}</h2><p>{html.escape(about)}</p><div class=cards>{body}</div>"
+    return f"<h2>{html.escape(head)}</h2><p>{html.escape(about)}</p><div class=pairs>{body}</div>"
+
+
+def drawing(head: str, svg: str) -> str:
+    """Return a drawing of ours under a head."""
+    return f"<h2>{html.escape(head)}</h2>{svg}"
 
 
 # ---- facts -------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from chiasm.base.errors import UserError
 from chiasm.base.files import make_folders, sole_holder, sweep, write_atomic, write_errors
 from chiasm.base.log import Progress
 from chiasm.data.curation import engine, output, receipts
-from chiasm.data.curation.recipe import Recipe, what
+from chiasm.data.curation.recipe import Recipe, placed, what
 from chiasm.data.curation.records import Opener
 from chiasm.data.curation.stage import Bench, Job, Toolmaker, over_all
 from chiasm.data.shards import INDEX, Shard, manifest_hash
@@ -73,7 +73,7 @@ def curate(
     folder, a full disk.
     """
     began = time.monotonic()
-    job = Job(placed(recipe), Path(out).absolute(), opener, tools)
+    job = Job(_placed(recipe), Path(out).absolute(), opener, tools)
     bench = Bench(job)
     try:
         _check(bench)
@@ -93,12 +93,12 @@ def curate(
         bench.close()
 
 
-def placed(recipe: Recipe) -> Recipe:
-    """Return the recipe with paths that hold in any folder."""
+def _placed(recipe: Recipe) -> Recipe:
+    """The recipe with paths that hold in any folder; names of sources that are no paths stay."""
     sources = tuple(
         str(Path(name).absolute()) if Path(name).exists() else name for name in recipe.sources
     )
-    return recipe.model_copy(update={"sources": sources})
+    return placed(recipe).model_copy(update={"sources": sources})
 
 
 def _check(bench: Bench) -> None:

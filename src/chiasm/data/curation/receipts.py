@@ -20,14 +20,21 @@ from typing import Any
 from chiasm.base.files import write_atomic
 from chiasm.data.curation import ledger as ledgers
 from chiasm.data.curation import page, workfile
+from chiasm.data.curation.flattening import flattening_svg, histogram
 from chiasm.data.curation.records import Refused, changed
-from chiasm.data.curation.stage import Bench
+from chiasm.data.curation.stage import Bench, left
 from chiasm.data.curation.step import Item
 
 EXAMPLES, KEPT = 4, 16
 """Records that the page shows of each reason, and of what is kept."""
 SIDE, QUALITY = 160, 70
 """Size of a thumbnail, in pixels, and how well its JPEG is encoded."""
+EXACT = 2**53
+"""Whole numbers beyond are no quantities (hashes), and get no histogram."""
+LIKE = "like "
+"""Begins the note of a record that is dropped for another one, whose key follows."""
+FLATTENING = ("resample", "rarity")
+"""Kinds of steps that make a vocabulary flatter."""
 MOST = 3_500_000
 """Bytes of all thumbnails; pictures beyond are named but not shown."""
 
@@ -47,13 +54,15 @@ class Survey:
     """(source, licence) of what is kept."""
     numbers: dict[str, tuple[array[float], array[float]]] = field(default_factory=dict)
     """Fact -> its values in what is kept, and in what is dropped."""
+    hashes: set[str] = field(default_factory=set)
+    """Facts that are no quantities."""
     words: dict[str, Counter[str]] = field(default_factory=dict)
     """Fact -> how often each word stands there, in what came."""
 
     def take(self, row: dict[str, Any]) -> None:
         """Look at one record."""
         kept = not row["reason"]
-        counts = self.sources.setdefault(row["source"] or "unread", Counter())
+        counts = self.sources.setdefault(row["source"], Counter())
         counts["in"] += 1
         counts["kept"] += kept
         if kept:
@@ -64,6 +73,8 @@ class Survey:
                 continue
             if isinstance(value, str):
                 self.words.setdefault(name, Counter())[value] += 1
+            elif abs(value) >= EXACT:
+                self.hashes.add(name)
             elif math.isfinite(value):
                 held = self.numbers.setdefault(name, (array("d"), array("d")))
                 held[not kept].append(value)
@@ -100,15 +111,59 @@ def write(bench: Bench) -> ledgers.Ledger:
 
 def _page(bench: Bench, book: ledgers.Ledger, survey: Survey) -> str:
     thumbs = Thumbs(bench)
+    twins = _twins(bench, book, survey)
     sections = [page.funnel(book), page.sources(survey.sources, survey.licences)]
     sections.append(page.cards("Kept", "", thumbs.cards(survey.chosen("", ""))))
     for step in book.steps:
         for reason, count in sorted(book.total.dropped.get(step, {}).items()):
-            cards = thumbs.cards(survey.chosen(step, reason))
-            head = f"{step}: {reason} ({count:,})"
-            sections.append(page.cards(head, book.reasons[step][reason], cards))
-    sections.append(page.facts(survey.numbers, survey.words))
+            rows = survey.chosen(step, reason)
+            head, about = f"{step}: {reason} ({count:,})", book.reasons[step][reason]
+            beside = [twins[row["note"]] | {"note": ""} for row in rows if row["note"] in twins]
+            if len(beside) == len(rows):
+                cards = zip(thumbs.cards(rows), thumbs.cards(beside), strict=True)
+                sections.append(page.pairs(head, f"{about} (right)", list(cards)))
+            else:
+                sections.append(page.cards(head, about, thumbs.cards(rows)))
+    sections += _flattened(bench)
+    numbers = {name: held for name, held in survey.numbers.items() if name not in survey.hashes}
+    sections.append(page.facts(numbers, survey.words))
     return page.page("Curation", sections)
+
+
+def _twins(bench: Bench, book: ledgers.Ledger, survey: Survey) -> dict[str, dict[str, Any]]:
+    """{note: record} of the records that stayed in the place of those that are shown."""
+    shown = (
+        row
+        for step, found in book.total.dropped.items()
+        for why in found
+        for row in survey.chosen(step, why)
+    )
+    wanted = {row["note"] for row in shown if row["note"].startswith(LIKE)}
+    found: dict[str, dict[str, Any]] = {}
+    if wanted:
+        for _, rows in ledgers.fates(bench):
+            for row in rows:
+                if (note := LIKE + row["key"]) in wanted:
+                    found.setdefault(note, row)
+    return found
+
+
+def _flattened(bench: Bench) -> list[str]:
+    """How often n-grams are said before and after each step that makes this more even."""
+    found = []
+    for stage in (each for each in bench.stages if each.whole):
+        if bench.job.recipe.steps[stage.first].kind in FLATTENING:
+            table = left(bench, stage.number, facts=False)
+            gone = set(
+                workfile.read(bench.job.whole(stage.number), ["position"])["position"].to_pylist()
+            )
+            both = zip(table["caption"].to_pylist(), table["position"].to_pylist(), strict=True)
+            after = [caption for caption, position in both if position not in gone]
+            drawn = flattening_svg(histogram(table["caption"].to_pylist()), histogram(after))
+            found.append(
+                page.drawing(f"{bench.names[stage.first]}: how often each n-gram is said", drawn)
+            )
+    return found
 
 
 class Thumbs:

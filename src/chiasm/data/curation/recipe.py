@@ -14,15 +14,18 @@ import os
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from pydantic import Field
 
 from chiasm.base.config import Settings, as_record
+from chiasm.base.files import sha256_file
 from chiasm.data.curation.step import Step, Tools, WholeStep
 from chiasm.data.pairs import PairSource
 from chiasm.inputs.media import Limits
 from chiasm.inputs.video import FrameRule
+
+S = TypeVar("S", bound=Settings)
 
 
 class StepSettings(Protocol):
@@ -42,13 +45,21 @@ class DecodeLimits(Settings):
     """What one picture or video may cost."""
 
     encoded_bytes: int = Field(Limits.encoded_bytes, ge=1)
-    """Size of the file."""
+    """Size of a picture's file."""
+    video_bytes: int = Field(Limits.video_bytes, ge=1)
+    """Size of a video's file."""
     pixels: int = Field(Limits.pixels, ge=1)
     """Height times width."""
+    decoded_bytes: int = Field(Limits.decoded_bytes, ge=1)
+    """Size of the decoded pixels; of a video, of all frames that are looked at."""
     memory: int = Field(Limits.memory, ge=1 << 24)
     """Bytes of address space that decoding may take."""
     seconds: float = Field(Limits.seconds, gt=0)
     """Time until decoding is given up."""
+    video_seconds: float = Field(Limits.video_seconds, gt=0)
+    """The same for a video."""
+    frames: int = Field(Limits.frames, ge=1)
+    """Frames of a video, counted before some are chosen."""
 
     def limits(self) -> Limits:
         """Return the limits of a decoder."""
@@ -83,7 +94,7 @@ class Recipe(Settings):
     """What one picture or video may cost."""
     frames: FrameRule = FrameRule(most=8)
     """Which frames of a video the steps look at."""
-    model: str = ""
+    model: Path | None = None
     """Folder of a two-tower model (CLIP) for alignment; the built-in eyes compare pictures alone."""
 
 
@@ -94,9 +105,40 @@ CUT = ("sources", "shard_records")
 
 
 def what(settings: Recipe) -> dict[str, Any]:
-    """Return the settings that decide about the result, as plain data; sources are told by `Origin`."""
-    record = as_record(settings)
-    return {name: value for name, value in record.items() if name not in (*HOW, *CUT)}
+    """Return the settings that decide about the result, as plain data.
+
+    Sources are told by `Origin`; what a file or folder is called does not matter, but what is in it.
+    """
+    found = {name: _told(getattr(settings, name)) for name in type(settings).model_fields}
+    return {name: value for name, value in found.items() if name not in (*HOW, *CUT)}
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, Path):
+        return {"sha256": contents(value)}
+    if isinstance(value, Settings):
+        return {name: _told(getattr(value, name)) for name in type(value).model_fields}
+    return [_told(each) for each in value] if isinstance(value, tuple) else value
+
+
+def contents(path: Path) -> str:
+    """Return the SHA-256 over the names and bytes of a file, or of all files in a folder."""
+    found = [(name, sha256_file(file)) for name, file, _ in _files(path)]
+    return sha256(json.dumps(sorted(found)).encode()).hexdigest()
+
+
+def placed(settings: S) -> S:
+    """Return settings whose paths hold in any folder."""
+    fields = {name: _absolute(getattr(settings, name)) for name in type(settings).model_fields}
+    return settings.model_copy(update=fields)
+
+
+def _absolute(value: Any) -> Any:
+    if isinstance(value, Path):
+        return value.absolute()
+    if isinstance(value, Settings):
+        return placed(value)
+    return tuple(map(_absolute, value)) if isinstance(value, tuple) else value
 
 
 # ---- stages ------------------------------------------------------------------------------------
@@ -151,16 +193,17 @@ class Origin(Settings):
 def origin(name: str, source: PairSource) -> Origin:
     """Tell what a source is known by; `name` is what the settings call it."""
     path = Path(name)
-    files = sorted(_files(path)) if path.exists() else []
+    files = sorted((name, size) for name, _, size in _files(path)) if path.exists() else []
     told = sha256(json.dumps(files).encode()).hexdigest() if files else ""
     return Origin(name=source.name, records=len(source), files=told)
 
 
-def _files(path: Path) -> list[tuple[str, int]]:
+def _files(path: Path) -> list[tuple[str, Path, int]]:
+    """Names within a folder, paths and sizes of its files; of a file, itself."""
     if path.is_file():
-        return [(path.name, path.stat().st_size)]
+        return [(path.name, path, path.stat().st_size)]
     return [
-        (os.fsencode(os.path.relpath(file, path)).hex(), os.lstat(file).st_size)
+        (os.fsencode(os.path.relpath(file, path)).hex(), Path(file), os.lstat(file).st_size)
         for folder, _, held in os.walk(path)
         for file in (os.path.join(folder, name) for name in held)
     ]

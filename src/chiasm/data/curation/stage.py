@@ -207,7 +207,9 @@ def by_record(bench: Bench, number: int, shard: int) -> dict[str, Any]:
 
 
 def _fresh(bench: Bench, shard: int) -> list[Row]:
-    return [Row(position, bench.reader.where(position)) for position in bench.span(shard)]
+    """Rows of which only the place is known yet."""
+    where, place = bench.reader.where, bench.reader.place
+    return [Row(at, where(at), source=place(at)[0].name) for at in bench.span(shard)]
 
 
 def _through(bench: Bench, stage: Stage, rows: list[Row]) -> None:
@@ -315,7 +317,7 @@ def over_all(bench: Bench, number: int) -> dict[str, Any]:
     (step,), (name,) = stage.steps, bench.names[stage.first : stage.first + 1]
     if not isinstance(step, WholeStep):
         raise TypeError(f"{name} does not compare records")
-    table = _left(bench, number)
+    table = left(bench, number)
     found = _compare(step, name, table) if table.num_rows else {}
     positions = table["position"].to_pylist()
     rows = [
@@ -328,11 +330,11 @@ def over_all(bench: Bench, number: int) -> dict[str, Any]:
     return workfile.save(path, pa.Table.from_pylist(rows, schema), told)
 
 
-def _left(bench: Bench, number: int) -> Any:
-    """What is left before a stage, from all shards, in the order of key; facts of one type each."""
+def left(bench: Bench, number: int, facts: bool = True) -> Any:
+    """Return what is left before a stage, from all shards, in the order of key, with its facts or without."""
     last = max(each.number for each in bench.stages[:number] if not each.whole)
     files = [bench.job.piece(last, shard) for shard in range(bench.shards)]
-    types = fact_types(files)
+    types = fact_types(files) if facts else {}
     schema = pa.schema({name: workfile.RECORD[name] for name in ("position", *sorted(SHOWN))})
     schema = pa.schema([*schema, *(pa.field(name, TYPES[kind]) for name, kind in types.items())])
     parts = []
