@@ -41,7 +41,7 @@ class ResampleSettings(Settings):
     least: PositiveInt = 5
     """n-grams of fewer captions count for nothing (names, slips of the pen) when no vocabulary is given."""
     vocabulary: Path | None = None
-    """Text file of the n-grams that count, one a line, best from good writing; none: those of the captions."""
+    """Text file of the n-grams that count, one a line, best from good writing, or null: the captions' own."""
     seed: int = 0
     """Decides which frequent captions stay."""
 

@@ -129,7 +129,11 @@ def _proposed(small: NDArray[np.uint8], bits: int) -> Iterator[Edges]:
 
 
 def _near(small: NDArray[np.uint8], pairs: Edges, most: float) -> Edges:
-    return pairs[differences(small, pairs[:, 0], pairs[:, 1]) <= most]
+    """Those of the pairs that are near, one laid on the other or the other on the one."""
+    near = differences(small, pairs[:, 0], pairs[:, 1]) <= most
+    rest = pairs[~near]
+    near[~near] = differences(small, rest[:, 1], rest[:, 0]) <= most
+    return pairs[near]
 
 
 def _stacked(thumbs: Sequence[bytes | None]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:

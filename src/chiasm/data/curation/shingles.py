@@ -98,10 +98,9 @@ def grams(rows: Rows, n: int) -> Rows:
     if not len(owner):
         return rows
     hashes = np.zeros(len(owner), np.uint64)
-    whole = np.zeros(len(owner), bool)
     length = lengths[owner]
     place = np.arange(len(owner)) - rows.starts[:-1][owner]
-    for step in range(n):
+    for step in range(min(n, len(owner))):
         there = place + step < length
         shifted = np.zeros_like(hashes)
         shifted[: len(owner) - step] = rows.values[step:]

@@ -1,7 +1,7 @@
 """Small pictures that stand for large ones: 32 x 32 pixels in colour, and a 64-bit hash of their shapes.
 
 picture ─► thumb [32, 32, 3] ─► grey ─► DCT-II ─► the 64 lowest waves: clearly positive? ─► hash
-                     └─► six parts of it, 95 % and 90 % ─► the hashes that a crop would have
+                     └─► ten parts of it, 95 % and 90 % ─► the hashes that crops would have
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from chiasm.data.curation.step import Pixels
 
 SIDE = 32
 """Height and width of a thumb."""
-CORNERS = ((-1, -1), (1, -1), (-1, 1), (1, 1))
 VIEWS = (
-    *((side, 0.0, 0.0) for side in (1.0, 0.95, 0.9)),
-    *((0.95, 0.025 * right, 0.025 * down) for right, down in CORNERS),
+    (1.0, 0.0, 0.0),
+    (0.9, 0.0, 0.0),
+    *((0.95, 0.025 * right, 0.025 * down) for right in (0, -1, 1) for down in (0, -1, 1)),
 )
 """Parts of a picture that are hashed: their side, and how far right and down of its middle theirs is."""
 CLEAR = 0.2
@@ -27,7 +27,7 @@ CLEAR = 0.2
 WAVES = 12
 """Frequencies in each direction that are looked at."""
 FRAME = 0.06
-"""Part of each side that may be a frame of one colour, which is cut off."""
+"""Part of each side that may be a frame, rows of one colour each, which is cut off."""
 NOISE = 24
 """How far a pixel of a frame may be from its colour (JPEG rings)."""
 LUMA = (0.299, 0.587, 0.114)
@@ -48,10 +48,11 @@ def thumb(pixels: Pixels) -> Pixels:
 
 
 def _frame(rows: Pixels) -> int:
-    """How many of the first rows are of one colour, at most FRAME of all."""
-    strip = rows[: max(1, round(len(rows) * FRAME))].astype(np.int16)
-    colour = np.median(strip[0], axis=0)
-    plain = (np.abs(strip - colour) <= NOISE).all(axis=(1, 2))
+    """How many of the first rows are of one colour each, at most FRAME of all, frames beside them aside."""
+    side = round(rows.shape[1] * FRAME)
+    strip = rows[: max(1, round(len(rows) * FRAME)), side : rows.shape[1] - side].astype(np.int16)
+    colours = np.median(strip, axis=1, keepdims=True)
+    plain = (np.abs(strip - colours) <= NOISE).all(axis=(1, 2))
     return len(strip) if plain.all() else int(plain.argmin())
 
 
