@@ -65,6 +65,9 @@ class ParquetRows:
         # Two groups: neighbours in order of rows are read once, memory stays that of two groups.
         object.__setattr__(self, "_table", lru_cache(maxsize=2)(self._read))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ParquetRows, (self.name, self.files, self.groups, self.starts, self.wanted)
+
     def __len__(self) -> int:
         return self.starts[-1]
 
@@ -161,6 +164,8 @@ def _matching(pattern: str | Path) -> list[Path]:
 
 
 def _metadata(path: Path) -> Any:
+    if not path.is_file():  # a pipe would wait for ever
+        raise UserError(f"{path} is not a file; check the path of the data.")
     try:
         metadata = pq.read_metadata(path)
         metadata.schema.to_arrow_schema()

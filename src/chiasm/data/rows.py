@@ -55,6 +55,10 @@ class BadSample(UserError):
     def __init__(self, reason: str, where: str, detail: str = "") -> None:
         super().__init__(f"{where}: {detail or REASONS[reason]}.")
         self.reason = reason
+        self._told = (reason, where, detail)
+
+    def __reduce__(self) -> tuple[type[BadSample], tuple[str, str, str]]:
+        return BadSample, self._told  # so that it comes back whole from another process
 
 
 def decoded(data: bytes, where: str, begins: bool = True) -> str:

@@ -6,6 +6,7 @@ import sys
 import time
 import unicodedata
 from collections.abc import Callable
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tests.data.pairing.layouts import LAYOUTS, columns, jsonl, pictures, png, r
 
 from chiasm.base.errors import UserError
 from chiasm.data.pairing import pairs
+from chiasm.data.rows import BadSample
 from chiasm.inputs.message import Picture
 
 ODD = [
@@ -82,6 +84,20 @@ def test_a_source_is_a_sequence_with_keys_of_its_own(kind: str, tmp_path: Path) 
     for outside in (-1, len(source)):
         with pytest.raises(IndexError):
             source[outside]
+
+
+@pytest.mark.parametrize("kind", LAYOUTS)
+def test_a_source_and_its_refusals_go_to_other_processes(kind: str, tmp_path: Path) -> None:
+    source = pairs(str(LAYOUTS[kind](tmp_path / kind, [("", b""), *records(5)])))
+    there = ForkingPickler.loads(ForkingPickler.dumps(source))
+    assert there[5] == source[5] and there.name == source.name
+    errors = []
+    for each in (source, there):
+        with pytest.raises(BadSample) as caught:
+            each[0]
+        errors.append(caught.value)
+    errors.append(ForkingPickler.loads(ForkingPickler.dumps(errors[0])))
+    assert {(str(error), error.reason) for error in errors} == {(str(errors[0]), "no_text")}
 
 
 def test_a_folder_of_datasets_and_shards_keep_their_own_names(tmp_path: Path) -> None:
@@ -163,7 +179,14 @@ def test_what_is_not_recognised_is_told_in_one_sentence(
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "c.parquet")
+    with pytest.raises(UserError, match=r"c\.parquet is not a file"):
+        pairs(str(tmp_path))
     os.mkfifo(tmp_path / "a.tar")
+    os.mkfifo(tmp_path / "index.json")
+    with pytest.raises(UserError, match=r"index\.json is damaged"):
+        pairs(str(tmp_path))
+    (tmp_path / "index.json").unlink()
     os.mkfifo(tmp_path / "b.jsonl")
     with pytest.raises(UserError, match="is not a file"):
         pairs(str(tmp_path / "b.jsonl"))

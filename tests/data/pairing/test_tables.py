@@ -79,6 +79,13 @@ def test_a_footer_cut_off_or_lying_is_told_at_once(tmp_path: Path) -> None:
             pairs(str(path))
 
 
+def test_files_of_several_sets_are_not_mixed(tmp_path: Path) -> None:
+    table(tmp_path / "a.parquet", image=[png(1)], text=["a"], author=["x"])
+    table(tmp_path / "b.parquet", image=[png(1)], text=["a"], authos=["x"])
+    with pytest.raises(UserError, match=r"b\.parquet has other columns .image, text, authos. than"):
+        pairs(str(tmp_path))
+
+
 def test_files_that_names_and_indexes_promise_are_missed(tmp_path: Path) -> None:
     for number in (0, 2):
         table(tmp_path / f"h/data/train-{number:05}-of-00003.parquet", image=[png(1)], text=["a"])

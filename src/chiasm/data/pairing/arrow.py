@@ -50,6 +50,10 @@ class ArrowFile:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_batch", lru_cache(maxsize=2)(self._read))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        known = (self.name, self.path, self.label, self.licence, self.batches, self.starts)
+        return ArrowFile, known
+
     def __len__(self) -> int:
         return self.starts[-1]
 

@@ -9,7 +9,6 @@ links to folders are not: each is a record that says so.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,8 +32,8 @@ class File:
     """Ending of the file with its caption, empty when there is none."""
     record: bool = False
     """Whether a .json stands beside it."""
-    fault: Callable[[str], Exception] | None = None
-    """What is wrong with it, given its whole path."""
+    fault: str = ""
+    """Why it is no picture at all: a folder that is "unreadable", or a "linked_folder"."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,10 @@ class FolderSource:
             raise IndexError(index)
         file = self.files[index]
         path = os.path.join(self.root, file.path)
-        if file.fault is not None:
-            raise file.fault(path)
+        if file.fault == "unreadable":
+            raise MediaError(file.fault, path)
+        if file.fault:
+            raise BadSample(file.fault, path)
         root = self.root.resolve()
         stem = os.path.splitext(path)[0]
         text = read_text(within(stem + file.text, root, path)) or b"" if file.text else None
@@ -75,7 +76,7 @@ def folder(root: Path) -> FolderSource:
 
     def unreadable(error: OSError) -> None:
         inside = os.path.relpath(os.fsdecode(error.filename), root)
-        found.append(File(inside, fault=lambda path: MediaError("unreadable", path)))
+        found.append(File(inside, fault="unreadable"))
 
     for at, folders, names in os.walk(root, onerror=unreadable):
         inside = os.path.relpath(at, root)
@@ -83,7 +84,7 @@ def folder(root: Path) -> FolderSource:
         for name in folders:
             if os.path.islink(path := os.path.join(at, name)):
                 linked = os.path.relpath(path, root)
-                found.append(File(linked, fault=lambda path: BadSample("linked_folder", path)))
+                found.append(File(linked, fault="linked_folder"))
         held = set(names)
         for name in filter(is_shown, names):
             if name.startswith("."):

@@ -50,8 +50,8 @@ class PageSource:
 
     name: str
     root: Path
-    pictures: tuple[tuple[str, int, str, Found | BadSample | MediaError], ...]
-    """(page within the folder, number on it, title, picture or what is wrong with the page)."""
+    pictures: tuple[tuple[str, int, str, Found | None], ...]
+    """(page within the folder, number on it, its title, picture); None stands for the rest of a page."""
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -60,8 +60,11 @@ class PageSource:
         if not 0 <= index < len(self):
             raise IndexError(index)
         page, number, title, found = self.pictures[index]
-        if not isinstance(found, Found):
-            raise found
+        if found is None:
+            _text(self.root / page, self.root)  # raises what was wrong when the source was opened
+            raise BadSample(
+                "damaged_file", str(self.root / page), "the rest of the page is no HTML"
+            )
         where = f"{self.root / page}, picture {number}"
         caption = stated(found.alt if found.alt.strip() else found.figcaption, where)
         shown = shown_file(self._picture(found.src, (self.root / page).parent, where))
@@ -104,27 +107,25 @@ def _data(url: str, where: str) -> Picture:
 
 def pages(root: Path, paths: list[Path]) -> PageSource:
     """Read the pages and list their pictures; a page that cannot be read is one record that says so."""
-    pictures: list[tuple[str, int, str, Found | BadSample | MediaError]] = []
+    pictures: list[tuple[str, int, str, Found | None]] = []
     for path in paths:
         page = path.relative_to(root).as_posix()
         try:
-            text = _text(
-                read_picture(within(str(path), root.resolve(), str(path)), MOST_PAGE), path
-            )
-        except (BadSample, MediaError) as error:
-            pictures.append((page, 0, "", error))
+            text = _text(path, root)
+        except (BadSample, MediaError):
+            pictures.append((page, 0, "", None))
             continue
         reader = Reader()
         whole = reader.read(text)
         title = _spaced(reader.title)
         pictures += [(page, n, title, found) for n, found in enumerate(reader.found, start=1)]
         if not whole:
-            fault = BadSample("damaged_file", str(path), "the rest of the page is no HTML")
-            pictures.append((page, 0, "", fault))
+            pictures.append((page, 0, title, None))
     return PageSource(root.resolve().name, root, tuple(pictures))
 
 
-def _text(data: bytes, path: Path) -> str:
+def _text(path: Path, root: Path) -> str:
+    data = read_picture(within(str(path), root.resolve(), str(path)), MOST_PAGE)
     named = _CHARSET.search(data[:2048])
     charset = "utf-8-sig" if data.startswith(b"\xef\xbb\xbf") or not named else named[1].decode()
     try:

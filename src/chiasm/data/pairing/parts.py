@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from chiasm.base.errors import UserError
+from chiasm.data.pairing.fields import MOST_TEXT
 from chiasm.data.pairs import Pair, PairSource
 from chiasm.data.rows import BadSample
 from chiasm.data.shards import INDEX
+from chiasm.inputs.media import MediaError, read_picture
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,8 @@ def expected_rows(paths: Sequence[Path]) -> dict[Path, int]:
     folders = sorted({path.parent for path in paths})
     for path in (each for f in folders for each in (*f.glob("*_stats.json"), *f.glob(INDEX))):
         try:
-            record = json.loads(path.read_bytes())
-        except (OSError, ValueError, RecursionError):
+            record = json.loads(read_picture(path, MOST_TEXT))
+        except (MediaError, ValueError, RecursionError):
             raise UserError(
                 f"{path} is damaged: remove it, or fetch it again, so that records can be counted."
             ) from None
@@ -98,7 +100,8 @@ def _counts(record: Mapping[str, Any], stem: str) -> dict[str, int]:
         return {f"{stem}.tar": successes}
     counts = {}
     for listed, name, rows in (("shards", "file", "rows"), ("shardlist", "url", "nsamples")):
-        for each in record.get(listed) or ():
+        found = record.get(listed)
+        for each in found if isinstance(found, list) else ():
             if isinstance(each, dict) and isinstance(each.get(rows), int):
                 counts[str(each.get(name)).rpartition("/")[2]] = each[rows]
     return counts

@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from chiasm.base.errors import UserError
 from chiasm.data.pairing.fields import (
     IMAGE_FIELDS,
     TEXT_FIELDS,
@@ -58,10 +59,15 @@ def tables(paths: Sequence[Path], name: str, whole: bool = False) -> PairSource:
     Raises UserError when a file is no sound Parquet file or lacks the columns of a pair.
     """
     rows = open_rows(paths, columns_of_pairs)
-    for path, metadata in rows.files:
-        schema = metadata.schema.to_arrow_schema()
+    schemas = [(path, metadata.schema.to_arrow_schema()) for path, metadata in rows.files]
+    for path, schema in schemas:
         if "messages" not in schema.names:
             check_columns(path, schema.names)
+        if columns_of_pairs(schema) != columns_of_pairs(schemas[0][1]):
+            raise UserError(
+                f"{path} has other columns ({', '.join(schema.names)[:300]}) than {schemas[0][0]}: it "
+                "is damaged, or belongs to another set; name the files of one set."
+            )
     held = {path: metadata.num_rows for path, metadata in rows.files}
     expected = expected_rows(paths)
     promised = {*expected, *(other for path in paths for other in _siblings(path))}
