@@ -273,7 +273,7 @@ def test_the_rest_of_the_repository_is_clean_too() -> None:
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    import_name = {"pillow": "PIL", "pyyaml": "yaml"}
+    import_name = {"pillow": "PIL", "pyyaml": "yaml", "resvg-py": "resvg_py"}
 
     def modules(requirements: list[str]) -> set[str]:
         names = (re.split(r"[\s<>=!~;\[]", need)[0].lower() for need in requirements)

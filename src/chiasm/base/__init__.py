@@ -8,8 +8,9 @@
        │
     fetch ── the only door to the network      worker ─ a child process under limits
        │                                          │
-    layers ─ adapters and integers, told       doors ── door plates that wake nobody
-             by patterns of layers' names
+    unpack ─ packages' files, and no others    doors ── door plates that wake nobody
+       │
+    layers ─ adapters and integers, told by patterns of layers' names
 
 May enter: what any program needs and this one shares (errors, settings, devices, files, log), and
 the records that two rooms exchange which must not import each other. Must stay outside: everything

@@ -143,7 +143,12 @@ def _npm(spec: str, folder: Path, say: Say) -> None:
     # A project of its own: npm looks upwards for one, and would read the settings of what it finds.
     (work / "package.json").write_text("{}", "utf-8")
     command = [npm, "pack", spec, "--ignore-scripts", "--loglevel=error", "--no-update-notifier"]
-    command += ["--fetch-retries=1", "--cache", str(work / "cache")]
+    command += [
+        "--fetch-retries=1",
+        "--fetch-retry-mintimeout=1000",
+        "--cache",
+        str(work / "cache"),
+    ]
     command += ["--pack-destination", str(folder)]
     code, words = _run(command, folder, work, {"TMPDIR": str(work)}, say)
     remove_tree(work)

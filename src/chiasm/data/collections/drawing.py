@@ -51,23 +51,23 @@ def rasterised(svg: bytes, where: str, side: int = SIDE) -> bytes:
 def trimmed(svg: bytes, where: str, side: int = SIDE) -> bytes:
     """Return the PNG of a drawing without the empty page around it; otherwise as `rasterised`.
 
-    A drawing beside its page, which shows nothing, is a BadSample, too.
+    Margins under a tenth stay. A drawing beside its page, which shows nothing, is a BadSample, too.
     """
     from PIL import Image
 
-    png, wide = rasterised(svg, where, side), side
+    wide = side
     while True:
+        png = rasterised(svg, where, wide)
         image = Image.open(io.BytesIO(png))
         box = image.getchannel("A").getbbox()
         if box is None:
             raise BadSample("bad_drawing", where, "nothing is drawn on the page")
-        filled = max(box[2] - box[0], box[3] - box[1])
-        if filled > 0.9 * wide and wide == side:
-            return png
-        if filled > 0.9 * side or wide == WIDEST:
+        width, height = box[2] - box[0], box[3] - box[1]
+        if max(width, height) > 0.9 * side or wide == WIDEST:
             break
-        wide = min(WIDEST, round(wide * side / filled))
-        png = rasterised(svg, where, wide)
+        wide = min(WIDEST, round(wide * side / max(width, height)))
+    if wide == side and width > 0.9 * image.width and height > 0.9 * image.height:
+        return png
     out = io.BytesIO()
     image.crop(box).save(out, "png")
     return out.getvalue()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,6 +17,10 @@ Row: TypeAlias = dict[str, Any]
 
 BYTES = 2_500_000
 """Larger files are left out: the same flights by the hundred thousand."""
+
+# Neither "00501", which is a post code, nor "nan" or "1_000", which Python would take for numbers.
+_WHOLE = re.compile(r"-?(?:0|[1-9]\d*)")
+_NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
 
 
 class Tables(Mapping[str, list[Row]]):
@@ -78,7 +83,8 @@ def _is_flat(row: Any) -> bool:
 
 def _rows_of_json(text: str, path: Path) -> list[Row]:
     try:
-        return list(json.loads(text))
+        # Remarks stand in fields of their own ("_comment").
+        return [{k: v for k, v in row.items() if k[0:1] != "_"} for row in json.loads(text)]
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}); pull the tables again.") from None
 
@@ -94,9 +100,8 @@ def _rows_of_csv(text: str, path: Path) -> list[Row]:
 
 def _values(cells: list[str]) -> list[Any]:
     """Numbers when all cells that hold anything are numbers; empty cells are then None."""
-    for kind in (int, float):
-        try:
-            return [kind(cell) if cell.strip() else None for cell in cells]
-        except ValueError:
-            continue
+    told = [cell.strip() for cell in cells]
+    for kind, form in ((int, _WHOLE), (float, _NUMBER)):
+        if all(form.fullmatch(cell) for cell in told if cell):
+            return [kind(cell) if cell else None for cell in told]
     return list(cells)
