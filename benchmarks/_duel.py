@@ -157,9 +157,24 @@ class Worker:
         return json.loads(line)
 
     def _own_seconds(self) -> float:
-        text = Path(f"/proc/{self.process.pid}/stat").read_text()
-        fields = text.rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return seconds_of_tree(self.process.pid)
+
+
+def seconds_of_tree(pid: int) -> float:
+    """Seconds of processor that a process used, and the processes that it started."""
+    used: dict[int, int] = {}
+    parents: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended since
+            continue
+        parents[int(path.parent.name)] = int(fields[1])
+        used[int(path.parent.name)] = int(fields[11]) + int(fields[12])
+    family, known = set[int](), {pid}
+    while known != family:
+        family, known = known, known | {one for one, by in parents.items() if by in known}
+    return sum(used.get(one, 0) for one in family) / os.sysconf("SC_CLK_TCK")
 
 
 def busy_seconds() -> float:

@@ -196,7 +196,11 @@ def outcomes(
 
 
 def check(
-    decoder: ImageDecoder, whole: dict[str, NDArray[np.uint8]], each: int, first: int
+    decoder: ImageDecoder,
+    whole: dict[str, NDArray[np.uint8]],
+    each: int,
+    first: int,
+    most: int = 300_000_000,
 ) -> None:
     pids, before = [worker.pid for worker in workers_of(decoder)], most_memory(decoder)
     found = outcomes(decoder, whole, each, first)
@@ -205,7 +209,7 @@ def check(
     # No mutant needs a worker killed: neither crash nor hang, and the same processes all the time.
     assert not found["decoder_died"] and not found["too_slow"], found
     assert set(pids) <= {worker.pid for worker in workers_of(decoder)}
-    assert most_memory(decoder) - before <= 300_000_000
+    assert most_memory(decoder) - before <= most
 
 
 def test_a_damaged_file_is_a_picture_or_a_reason(
@@ -216,7 +220,9 @@ def test_a_damaged_file_is_a_picture_or_a_reason(
 
 @pytest.mark.soak
 def test_ten_times_as_many(decoder: ImageDecoder, whole: dict[str, NDArray[np.uint8]]) -> None:
-    check(decoder, whole, MUTANTS_IN_SOAK, MUTANTS)
+    # Among so many, some lie about a size just below the limit of 40 million pixels; with colours that are
+    # laid on a background, a true picture of that size takes as much.
+    check(decoder, whole, MUTANTS_IN_SOAK, MUTANTS, most=450_000_000)
 
 
 # ── bombs ────────────────────────────────────────────────────────────────────────────────────────

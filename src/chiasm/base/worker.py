@@ -2,6 +2,7 @@
 
     parent ── sizes │ JSON header │ raw bytes ──▶ child: limited memory, no files to write
            ◀─ sizes │ JSON header │ raw bytes ──  killed when it is late
+                                    up to 16 MB in memory that both share
 
 No pickle: a child that an attacker has taken over can only answer wrong numbers.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import mmap
 import os
 import resource
 import select
@@ -17,13 +19,14 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from chiasm.base.errors import UserError
 
@@ -31,11 +34,13 @@ _SIZES = struct.Struct("<IQ")
 _MAX_HEADER = 4 << 20
 _START_SECONDS = 60.0
 _PIPE_BYTES = 1 << 20
+_SHARED_BYTES = 16 << 20
+"""Answers up to this size do not go through the pipe, which would copy them twice more."""
 
 # Not `-m`: that would put the current folder first on the path, and a stray numpy.py there would be run.
 _START = (
     "import sys; sys.path.insert(0, sys.argv[1]); import chiasm; del sys.path[0]; "
-    "from chiasm.base.worker import serve; serve(sys.argv[2], int(sys.argv[3]))"
+    "from chiasm.base.worker import serve; serve(sys.argv[2], *map(int, sys.argv[3:]))"
 )
 """The child takes this very package; its folder may not shadow the standard library for longer."""
 
@@ -49,6 +54,9 @@ _SURROUNDINGS = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
 }
+
+
+Body: TypeAlias = bytes | memoryview
 
 
 class WorkerStopped(Exception):
@@ -68,15 +76,9 @@ class Worker:
 
     def __init__(self, module: str, memory: int) -> None:
         package_parent = str(Path(__file__).resolve().parents[2])
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _START, package_parent, module, str(memory)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-            env={**os.environ, **_SURROUNDINGS},
-            # Ctrl-C is for the parent, which may want one more picture while it saves.
-            process_group=0,
-        )
+        with _memory_of_both() as shared:
+            self._shared = mmap.mmap(shared, _SHARED_BYTES)
+            self._process = self._started(package_parent, module, memory, shared)
         assert self._process.stdin is not None and self._process.stdout is not None
         self._pipes = (self._process.stdin, self._process.stdout)
         self._to, self._from = (pipe.fileno() for pipe in self._pipes)
@@ -94,6 +96,19 @@ class Worker:
                 "Chiasm could not start its worker process; see the lines above, and try again "
                 "when the machine has memory to spare."
             ) from None
+
+    @staticmethod
+    def _started(parent: str, module: str, memory: int, shared: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-c", _START, parent, module, str(memory), str(shared)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            env={**os.environ, **_SURROUNDINGS},
+            # Ctrl-C is for the parent, which may want one more picture while it saves.
+            process_group=0,
+            pass_fds=(shared,),
+        )
 
     @property
     def pid(self) -> int:
@@ -124,12 +139,15 @@ class Worker:
         if self._process.returncode is None:
             self._process.kill()
             self._process.wait()
-        for pipe in self._pipes:
-            pipe.close()
+        self._let_go()
 
     def abandon(self) -> None:
         """Let go of a child that belongs to the process we were forked from."""
         self._process.returncode = 0  # not ours to wait for
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self._shared.close()
         for pipe in self._pipes:
             pipe.close()
 
@@ -148,14 +166,17 @@ class Worker:
         head, body = _SIZES.unpack(sizes)
         if head > _MAX_HEADER or body > largest:
             raise WorkerStopped
-        frame = self._read(head + body, deadline)
+        frame = self._read(head, deadline)
         try:
-            header = json.loads(bytes(frame[:head]))
+            header = json.loads(bytes(frame))
         except ValueError:
             raise WorkerStopped from None
         if not isinstance(header, dict):
             raise WorkerStopped
-        return header, frame[head:]
+        if body > _SHARED_BYTES:
+            return header, self._read(body, deadline)
+        with memoryview(self._shared) as shared:
+            return header, memoryview(bytearray(shared[:body]))
 
     def _read(self, size: int, deadline: float) -> memoryview:
         whole = memoryview(bytearray(size))
@@ -195,11 +216,34 @@ def _abandon_all() -> None:
 os.register_at_fork(after_in_child=_abandon_all)
 
 
-def serve(module: str, memory: int) -> None:
+@contextlib.contextmanager
+def _memory_of_both() -> Iterator[int]:
+    """A file without a name, which parent and child take into their memory."""
+    linux = sys.platform == "linux"
+    with open(os.memfd_create("chiasm"), "w+b") if linux else tempfile.TemporaryFile() as file:
+        file.truncate(_SHARED_BYTES)
+        yield file.fileno()
+
+
+_room = memoryview(b"")
+
+
+def room(size: int) -> memoryview:
+    """Return memory for the body of an answer of so many bytes; in the child, what both share.
+
+    An answer whose body is what this returned is not copied on its way out of the child.
+    """
+    return _room[:size] if size <= len(_room) else memoryview(bytearray(size))
+
+
+def serve(module: str, memory: int, shared: int) -> None:
     """Run in the child: answer requests from standard input until it ends."""
-    answer: Callable[[dict[str, Any], memoryview], tuple[dict[str, Any], bytes | memoryview]]
+    global _room
+    answer: Callable[[dict[str, Any], memoryview], tuple[dict[str, Any], Body]]
     answer = import_module(module).answer
     warnings.simplefilter("ignore")  # an environment that turns them into errors is not about us
+    _room = memoryview(mmap.mmap(shared, _SHARED_BYTES))
+    os.close(shared)
     # Whatever a library prints must not mix with the frames.
     into, out = os.dup(0), os.dup(1)
     _limit(memory)
@@ -218,7 +262,12 @@ def serve(module: str, memory: int) -> None:
         del frame
         signal.alarm(0)
         head = json.dumps(reply).encode()
-        _write(out, _SIZES.pack(len(head), len(body)), head, body)
+        if len(body) <= _SHARED_BYTES:
+            if not (isinstance(body, memoryview) and body.obj is _room.obj):
+                _room[: len(body)] = body
+            _write(out, _SIZES.pack(len(head), len(body)), head)
+        else:
+            _write(out, _SIZES.pack(len(head), len(body)), head, body)
         del body
 
 

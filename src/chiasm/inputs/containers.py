@@ -100,8 +100,8 @@ def _segment_fits(data: memoryview, start: int, end: int) -> bool:
 
 
 def _track_numbers(data: memoryview, start: int, end: int) -> set[int]:
-    entries = [body for id, *body in _elements(data, start, end) if id == _TRACK]
-    fields = [field for body in entries for field in _elements(data, *body)]
+    entries = [entry for entry in _elements(data, start, end) if entry[0] == _TRACK]
+    fields = [field for _, at, behind in entries for field in _elements(data, at, behind)]
     return {int.from_bytes(data[at:behind], "big") for id, at, behind in fields if id == _NUMBER}
 
 

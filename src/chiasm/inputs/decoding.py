@@ -15,18 +15,18 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias
+from math import prod
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from chiasm.base.worker import Body, room
 from chiasm.inputs import films
 from chiasm.inputs.refusal import Refused, refuse, refuse_too_large, refuse_too_many
 
 if TYPE_CHECKING:
     from PIL import Image
 
-Pixels: TypeAlias = bytes | memoryview
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 """What we read; every other parser of Pillow stays out of reach."""
@@ -52,7 +52,7 @@ _BYTES = {"1": 1, "L": 1, "P": 1, "LA": 4, "PA": 4, "RGB": 4, "RGBA": 4, "CMYK":
 """Bytes that Pillow keeps per pixel, of the modes that the allowed formats decode to."""
 
 
-def answer(request: dict[str, Any], body: memoryview) -> tuple[dict[str, Any], Pixels]:
+def answer(request: dict[str, Any], body: memoryview) -> tuple[dict[str, Any], Body]:
     """Answer about one picture or video, in the worker; no exception's text leaves it (CVE-2026-22778)."""
     try:
         if request.get("film"):
@@ -76,15 +76,16 @@ def answer(request: dict[str, Any], body: memoryview) -> tuple[dict[str, Any], P
     return {"reason": reason, "detail": detail}, b""
 
 
-def _decode(picture: Image.Image, data: bytes, request: dict[str, Any]) -> tuple[int, int, Pixels]:
+def _decode(picture: Image.Image, data: bytes, request: dict[str, Any]) -> tuple[int, int, Body]:
     """Width, height and pixels of the chosen frames, end to end."""
     from PIL import Image
 
     refuse_too_many(len(request["chosen"]), picture.width, picture.height, request)
-    if request["chosen"] == [0] and (rgb := _plain_jpeg(picture, data)) is not None:
-        if (orientation := _orientation(picture)) in _UPRIGHT:
-            rgb = np.asarray(_turned(Image.fromarray(rgb), orientation))
-        return rgb.shape[1], rgb.shape[0], rgb.reshape(-1).data
+    if request["chosen"] == [0] and (stored := _plain_jpeg(picture, data)) is not None:
+        if (orientation := _orientation(picture)) not in _UPRIGHT:
+            return *picture.size, stored
+        rgb = _turned(Image.frombytes("RGB", picture.size, stored), orientation)
+        return *rgb.size, rgb.tobytes()
     found: list[Image.Image] = []
     for number in request["chosen"]:
         if number:  # `seek(0)` may read the first frame once more
@@ -103,21 +104,23 @@ def _seek(picture: Image.Image, number: int) -> None:
         refuse("frames_missing", f"frame {number}")
 
 
-def _plain_jpeg(picture: Image.Image, data: bytes) -> NDArray[np.uint8] | None:
-    """The stored pixels of a grey or colour JPEG by TurboJPEG, None where Pillow is to decide.
+def _plain_jpeg(picture: Image.Image, data: bytes) -> memoryview | None:
+    """The stored pixels of a grey or colour JPEG by TurboJPEG; None where Pillow is to decide.
 
     Both stand on libjpeg-turbo with the same transforms, so the pixels are Pillow's, without its
     fourth byte per pixel. What TurboJPEG so much as warns of is left to Pillow.
     """
     if picture.format != "JPEG" or picture.mode not in ("L", "RGB"):
         return None
+    size = (picture.height, picture.width, 3)
     try:
         from simplejpeg import decode_jpeg
 
-        rgb = decode_jpeg(data, "RGB", strict=True)
+        stored = room(prod(size))
+        whole = decode_jpeg(data, "RGB", buffer=stored, strict=True).shape == size
     except (ImportError, ValueError, MemoryError):
         return None
-    return rgb if rgb.shape == (picture.height, picture.width, 3) else None
+    return stored if whole else None
 
 
 def _upright(picture: Image.Image, data: bytes, request: dict[str, Any]) -> Image.Image:

@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from chiasm.base.worker import Body
 from chiasm.inputs.containers import AVI, MATROSKA, MP4, is_whole, kind_of
 from chiasm.inputs.refusal import Refused, refuse, refuse_too_large, refuse_too_many
 
@@ -40,7 +41,7 @@ _DETECT = {"err_detect": "crccheck+bitstream+buffer+explode"}
 """Damage that a decoder notices is an error, not something to paint over."""
 
 
-def read(request: dict[str, Any], body: memoryview) -> tuple[dict[str, Any], bytes | memoryview]:
+def read(request: dict[str, Any], body: memoryview) -> tuple[dict[str, Any], Body]:
     """Answer about one video: the times of its frames, its size, or the pixels of chosen frames."""
     try:
         import av
