@@ -13,12 +13,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from tests.cli.toys import call
 
+from chiasm.data.rows import CAPTION_PROMPT
 from chiasm.data.shards import manifest_hash
 from chiasm.data.sources import parquet
+from chiasm.recipes.answering import chat
+from chiasm.recipes.loading import load
 
 COLOURS = ("red", "green", "blue", "yellow")
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,6 +123,27 @@ def test_a_step_without_its_model_is_told(capsys: Any, holidays: Path, tmp_path:
     assert done.code == 2 and "no tower for texts" in done.err
     done = call(capsys, *words, "describing")
     assert done.code == 2 and not (tmp_path / "out").exists()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_model_writes_captions(capsys: Any, shop: Path, holidays: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("steps:\n- kind: caption\n- kind: describing\n  below: 9\n")
+    model = shop / "runs" / "first_light" / "model"
+    out = tmp_path / "out"
+    words = ("curate", recipe, holidays, "--out", out, "--writer", model, "--workers", "1")
+    done = call(capsys, *words)
+    assert done.code == 0, done.err
+    rows = pq.read_table(out / "train").to_pylist()
+    assert len(rows) == 14 and all(row["described"] for row in rows)
+    assert {row["caption_before"] for row in rows} >= {"A red house on hill 0."}
+    loaded = load(model, dtype="float32")
+    for row in rows[:3]:
+        shown = {"type": "image", "image": row["images"][0]["bytes"]}
+        asked = [{"role": "user", "content": [shown, {"type": "text", "text": CAPTION_PROMPT}]}]
+        said = row["messages"][1]["content"][0]["text"]
+        assert said == chat(*loaded, asked).strip()
 
 
 def test_a_mistake_in_a_recipe_names_the_setting(capsys: Any, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """What curation is made of: sources by their names, and the models that its steps ask.
 
-    "data:openmoji" ─► a collection of the cache        clip folder ─► both towers ─► embeddings
-    a path ──────────► pairs(path)                      built-in eyes ─► embeddings of pictures alone
+    "data:openmoji" ─► a collection of the cache        model ──────────► both towers ─► embeddings
+    a path ──────────► pairs(path)                      built-in eyes ──► embeddings of pictures alone
+                                                        writer ─────────► captions
 
 Both functions are called in every process of a curation; a model is loaded when a step first asks it.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +21,12 @@ from numpy.typing import NDArray
 
 from chiasm.base.errors import UserError
 from chiasm.data.curation.recipe import Recipe
+from chiasm.data.curation.records import encoded
 from chiasm.data.curation.step import Pixels, Tools
 from chiasm.data.pairing.opening import pairs
 from chiasm.data.pairs import PairSource
+from chiasm.data.rows import CAPTION_PROMPT
+from chiasm.inputs.message import Message, Picture, Text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +35,9 @@ EYES = "clip-vit-base-patch16"
 """The built-in eyes, which embed pictures where no two-tower model is named."""
 COLLECTION = "data:"
 """Begins the name of a collection."""
+
+WORDS = 64
+"""Most tokens of a caption that a model writes."""
 
 Vectors = NDArray[np.float32]
 
@@ -46,15 +54,21 @@ def open_source(name: str) -> PairSource:
 def tools(recipe: Recipe) -> Tools:
     """Return the models that a recipe's steps may ask; raises UserError when a folder is no model."""
     kinds = {step.kind for step in recipe.steps}
-    reader = _reader() if kinds & {"reading", "clip"} else None
-    if not recipe.model:
-        return Tools(embed_pictures=_eyes, read_text=reader)
-    folder = recipe.model
-    _refuse_no_towers(folder)
-    return Tools(
-        embed_pictures=lambda pictures: _towers(folder)[0](pictures),
-        embed_texts=lambda texts: _towers(folder)[1](texts),
-        read_text=reader,
+    writer, towers = recipe.writer, recipe.model
+    for folder in filter(None, (writer, towers)):
+        if not folder.is_dir():
+            raise UserError(f"{folder} is no folder of a model; check the path.")
+    found = Tools(
+        embed_pictures=_eyes,
+        read_text=_reader() if kinds & {"reading", "clip"} else None,
+        describe=None if writer is None else lambda pictures: _writer(writer)(pictures),
+    )
+    if towers is None:
+        return found
+    return replace(
+        found,
+        embed_pictures=lambda pictures: _towers(towers)[0](pictures),
+        embed_texts=lambda texts: _towers(towers)[1](texts),
     )
 
 
@@ -90,15 +104,6 @@ def _built_in() -> Callable[[Sequence[Pixels]], Vectors]:
             return _unit(model(pixels)["final"][:, 0])
 
     return embed
-
-
-def _refuse_no_towers(folder: Path) -> None:
-    """Raise UserError unless a folder holds both towers."""
-    from chiasm.checkpoint.towers import open_dual
-
-    if not folder.is_dir():
-        raise UserError(f"`model` is {folder}, which is no folder; name that of a two-tower model.")
-    open_dual(folder)
 
 
 @cache
@@ -148,6 +153,26 @@ def _speller(folder: Path, config: Any) -> Callable[[str], list[int]]:
         return ids
 
     return spell
+
+
+@cache
+def _writer(folder: Path) -> Callable[[Sequence[Pixels]], list[str]]:
+    """Let a model with eyes say what pictures show."""
+    from chiasm.recipes.answering import answerer
+    from chiasm.recipes.loading import load
+
+    model, processor = load(folder, dtype="float32")
+    answer = answerer(model, processor, max_tokens=WORDS)
+
+    def describe(pictures: Sequence[Pixels]) -> list[str]:
+        with _computing():
+            asked = [
+                [Message("user", (Picture(data=encoded(picture)), Text(CAPTION_PROMPT)))]
+                for picture in pictures
+            ]
+            return answer(asked)
+
+    return describe
 
 
 @contextmanager

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -237,9 +236,7 @@ def test_a_piece_that_was_damaged_is_done_again(tmp_path: Path) -> None:
 def test_others_read_the_result(tmp_path: Path) -> None:
     run(toys(), tmp_path)
     source = parquet(tmp_path / "train")
-    table = pa.concat_tables(
-        pq.read_table(p) for p in sorted((tmp_path / "train").glob("*.parquet"))
-    )
+    table = pq.read_table(tmp_path / "train")
     assert len(source) == table.num_rows > 25
     for i, row in enumerate(table.to_pylist()):
         (sample,) = source[i]
@@ -289,7 +286,6 @@ def test_a_concept_is_never_on_both_sides(tmp_path: Path) -> None:
         told = {json.loads(row["notes"])["concept"] for row in rows if row["notes"]}
         pictures = {row["sha256"][0] for row in rows if not row["notes"]}
         sides[split] = (told, pictures)
-        assert read_index(tmp_path / split)
     assert all(sides["train"][i].isdisjoint(sides["test"][i]) for i in (0, 1))
 
 

@@ -123,18 +123,12 @@ def _row(bench: Bench, row: Any) -> Row:
     return Row(sample, row.source, row.licence, {**facts, NOTES: row.notes})
 
 
-def write_indices(bench: Bench, shards: Sequence[Shard]) -> str:
-    """Write the index of each folder and of the whole; return the whole's hash, that of the manifest."""
-    made = made_of(bench)
-    for split in SPLITS:
-        own = [
-            replace(shard, file=Path(shard.file).name)
-            for shard in shards
-            if shard.file.startswith(f"{split}/")
-        ]
-        if own:
-            write_index(bench.job.out / split, own, {**made, "split": split})
-    return write_index(bench.job.out, shards, made)
+def write_manifest(bench: Bench, shards: Sequence[Shard]) -> str:
+    """Write the index of all shards and return its hash, that of the manifest.
+
+    It lies above train and test, so that whoever reads all files of those folders finds Parquet alone.
+    """
+    return write_index(bench.job.out, shards, made_of(bench))
 
 
 def made_of(bench: Bench) -> Mapping[str, Any]:

@@ -148,7 +148,7 @@ def _work(bench: Bench, say: Callable[[str], object], spread: engine.Spread) -> 
             _by_record(bench, stage.number, spread)
     shards = _written(bench, spread)
     receipts.write(bench)
-    output.write_indices(bench, shards)
+    output.write_manifest(bench, shards)
 
 
 def _by_record(bench: Bench, number: int, spread: engine.Spread) -> None:

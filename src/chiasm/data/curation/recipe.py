@@ -82,12 +82,12 @@ class Recipe(Settings):
     """Share of the concepts whose records go to test; a concept is never in both."""
     rows: int = Field(1000, ge=1)
     """Rows of a shard that is written."""
-    shard_records: int = Field(512, ge=1)
+    shard_records: int = Field(256, ge=1)
     """Records of a piece of work; what a kill costs at most, for each worker."""
     engine: Literal["local", "ray"] = "local"
     """Where the work is done: on this machine, or on a Ray cluster."""
     address: str = ""
-    """The Ray cluster's address; a cluster of this machine alone when empty."""
+    """The Ray cluster's address, whose machines see the same files; when empty, this machine alone."""
     workers: int = Field(0, ge=0)
     """Processes that work at a time; 0 for one per processor."""
     limits: DecodeLimits = DecodeLimits()
@@ -96,6 +96,8 @@ class Recipe(Settings):
     """Which frames of a video the steps look at."""
     model: Path | None = None
     """Folder of a two-tower model (CLIP) for alignment; the built-in eyes compare pictures alone."""
+    writer: Path | None = None
+    """Folder of a model with eyes that writes captions, for the step "describing"."""
 
 
 HOW = ("engine", "address", "workers")
