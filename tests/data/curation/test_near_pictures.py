@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.data.curation import planted
 
@@ -40,7 +40,7 @@ def apart(one, other):
 
 
 def test_planted_near_duplicates_are_found_and_others_are_not(labelled, whole):
-    """What the issue asks: recall 0.95 at precision 0.98; measured 0.99 and 1.00 on this set."""
+    """What the issue asks: recall 0.95 at precision 0.98. Here both are 1; of real pictures, docs/lab.md."""
     recall, precision, missed, wrong = planted.judged(
         labelled, NearPicturesSettings().step(TOOLS)(whole)
     )
@@ -103,6 +103,7 @@ def test_the_result_is_the_same_whatever_else_there_is(labelled, whole):
 # ---- hashes --------------------------------------------------------------------------------------
 
 
+@settings(max_examples=30)
 @given(
     st.lists(st.lists(st.integers(0, 2**64 - 1), min_size=2, max_size=2), max_size=20),
     st.integers(0, 12),

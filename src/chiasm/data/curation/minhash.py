@@ -23,6 +23,8 @@ CHUNK = 4096
 """Texts whose shingles are hashed at a time: what fits a processor's cache."""
 MANY = 1 << 17
 """Pairs that are compared at a time."""
+AT_ONCE = 1 << 22
+"""Shingles that are compared at a time."""
 _SALT = 0x43484941
 
 
@@ -32,9 +34,13 @@ class Nearness:
 
     unit: Unit = "letters"
     n: int = 4
+    """Units in a shingle."""
     threshold: float = 0.6
+    """Jaccard similarity of two sets of shingles."""
     permutations: int = 128
+    """Hash functions."""
     miss: float = 0.02
+    """Chance with which a pair just at the threshold may be missed."""
 
 
 def bands(permutations: int, threshold: float, miss: float) -> tuple[int, int]:
@@ -80,10 +86,16 @@ def jaccard(rows: Rows, pairs: Edges) -> NDArray[np.float64]:
 
     Exact but for chance: shingles of one pair are compared by 45 bits of their hashes.
     """
-    return np.concatenate(
-        [_jaccard(rows, pairs[at : at + MANY]) for at in range(0, len(pairs), MANY)]
-        or [np.zeros(0)]
-    )
+    ends = np.cumsum(rows.lengths[pairs].sum(axis=1))
+    found = [np.zeros(0)]
+    begin = 0
+    while begin < len(pairs):
+        before = ends[begin - 1] if begin else 0
+        end = max(begin + 1, int(np.searchsorted(ends, before + AT_ONCE, side="right")))
+        end = min(end, begin + MANY)
+        found.append(_jaccard(rows, pairs[begin:end]))
+        begin = end
+    return np.concatenate(found)
 
 
 def _jaccard(rows: Rows, pairs: Edges) -> NDArray[np.float64]:

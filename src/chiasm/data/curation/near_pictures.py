@@ -66,7 +66,7 @@ class PictureNearness(Settings):
 
     bits: int = Field(7, ge=0, le=16)
     """Bits of 64 in which the hashes of a pair may differ; more find more, slower."""
-    difference: float = Field(0.25, ge=0.0)
+    difference: float = Field(0.3, ge=0.0)
     """How different the worst part of two aligned thumbs may be, in parts of the pictures' contrast."""
 
 
