@@ -89,7 +89,10 @@ def _curate(settings: CurateSettings, options: Options, typed: list[str]) -> int
     report = options.out / "report.html"
     if not kept:
         raise UserError(f"None of {came:,} records is left: {outcome.chief_reason}. See {report}.")
-    say(f"{kept:,} of {came:,} records lie in {options.out}, manifest {outcome.manifest[:16]}.")
+    say(
+        f"{kept:,} of {came:,} records lie in {options.out}, after {outcome.seconds:,.0f} s; manifest "
+        f"{outcome.manifest[:16]}."
+    )
     say(f"What was dropped, and why: {report}")
     return 0
 
