@@ -5,7 +5,7 @@
                  ├─ UserError: one sentence on stderr, 2                   ├─ answers on stdout
                  └─ Ctrl-C: one line, 130                                  └─ notes by base.log.say
 
-    pull.py  train.py  chat.py (+ terminal.py)  measure.py  inspect.py  check.py  doctor.py
+    pull.py  curate.py  train.py  chat.py (+ terminal.py)  measure.py  inspect.py  check.py  doctor.py
 
 May enter: names of options, sentences, exit codes. Must stay outside: anything that a program which
 imports Chiasm would miss. `--help` wakes no torch: commands are imported when they are called, and

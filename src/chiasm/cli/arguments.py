@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_type_hints
 
@@ -38,11 +38,12 @@ FROZEN, PLAIN = "freeze", "none"
 MUON, ROOT = ":muon", ":root"
 
 
-def read(prog: str, words: list[str], default: T, about: str) -> T:
+def read(prog: str, words: list[str], default: T, about: str, rules: Sequence[Any] = ()) -> T:
     """Return `default` with what the words change: a dataclass; a field `settings` may hold Settings.
 
-    `prog` is the command as it was typed, `about` the first lines of its help. Every complaint is a
-    UserError. Asking for help prints it and raises SystemExit.
+    `prog` is the command as it was typed, `about` the first lines of its help, `rules` say how words
+    become values of the command's own types. Every complaint is a UserError. Asking for help prints it
+    and raises SystemExit.
     """
     heard = io.StringIO()
     try:
@@ -55,7 +56,7 @@ def read(prog: str, words: list[str], default: T, about: str) -> T:
                 default=default,
                 return_unknown_args=True,
                 config=(tyro.conf.AvoidSubcommands,),
-                registry=_registry(),
+                registry=_registry(rules),
             )
     except SystemExit as end:
         if not end.code:
@@ -131,9 +132,11 @@ def _first_rule(lines: list[str]) -> int:
 # ---- types of options --------------------------------------------------------------------------
 
 
-def _registry() -> ConstructorRegistry:
+def _registry(rules: Sequence[Any]) -> ConstructorRegistry:
     """How words become values where tyro's own way is unclear about what was wrong, or too long."""
     registry = ConstructorRegistry()
+    for rule in rules:
+        registry.primitive_rule(rule)
     registry.primitive_rule(_numbers)
     registry.primitive_rule(_table)
     registry.primitive_rule(_adapters)

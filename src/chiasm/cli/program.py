@@ -37,6 +37,9 @@ class Command:
 COMMANDS: Mapping[str, Command] = MappingProxyType(
     {
         "pull": Command("pull", "fetch the built-in model, eyes and benchmark", "chiasm pull"),
+        "curate": Command(
+            "curate", "make clean training data, with receipts", "chiasm curate FOLDER --out clean"
+        ),
         "train": Command("train", "teach a language model to see", "chiasm train first_light"),
         "chat": Command(
             "chat", "ask about pictures, or just talk", 'chiasm chat cat.png "What is it?"'

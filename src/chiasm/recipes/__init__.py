@@ -9,6 +9,8 @@
                                     │
                      loading.load ◄─┘ ─► answering.answerer ─► chat, evaluation, samples
 
+    curating.tools: models for the steps of data.curation, which may not import them
+
 May enter: choices, and the straight lines that join rooms. Must stay outside: how anything is computed.
 Names are imported from their files: reading a recipe must not wake torch.
 """

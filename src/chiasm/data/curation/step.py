@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Protocol, TypeAlias
+from typing import Annotated, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,6 +84,7 @@ class Step(Protocol):
     def __call__(self, items: Sequence[Item]) -> list[Verdict]: ...
 
 
+@runtime_checkable
 class WholeStep(Protocol):
     """Compares items with each other.
 
