@@ -170,4 +170,4 @@ def test_ctrl_c_says_how_to_go_on(holidays: Path, tmp_path: Path) -> None:
     out, err = process.communicate()
     assert process.returncode == 130, err
     assert "To go on, repeat the command:\n  chiasm curate " in out and "Traceback" not in err
-    assert not (tmp_path / "out" / "index.json").exists()
+    assert not (tmp_path / "out" / "_index.json").exists()

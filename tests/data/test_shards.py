@@ -94,3 +94,10 @@ def test_a_damaged_index_is_one_sentence(tmp_path: Path, damage: str) -> None:
     (tmp_path / INDEX).write_text(damage)
     with pytest.raises(UserError):
         read_index(tmp_path)
+
+
+def test_a_whole_folder_is_read_by_others_at_once(tmp_path: Path) -> None:
+    """pandas, DuckDB and datasets read folders through Arrow's rule: names with _ in front are no data."""
+    shards = [write_shard(tmp_path / f"{n}.parquet", rows(n + 1), COLUMNS) for n in range(3)]
+    write_index(tmp_path, shards, {})
+    assert pq.read_table(tmp_path).num_rows == 6

@@ -1,7 +1,7 @@
 """Samples out of Parquet files: shards of ours, and files of anybody who writes {messages, images}.
 
-    folder with index.json ─┐
-    file, folder, pattern ──┴─► ParquetRows ── [i] ──► Record, or BadSample
+    folder with _index.json ─┐
+    file, folder, pattern ───┴─► ParquetRows ── [i] ──► Record, or BadSample
 
 With an index the count of records is what was written, whatever became of the files. Pictures whose
 SHA-256 was written are checked.
@@ -56,15 +56,16 @@ def _verify(sample: Sample, row: Mapping[str, Any], where: str) -> None:
         raise BadSample("wrong_checksum", where)
 
 
-def parquet(pattern: str | Path, cache: Path | None = None) -> ParquetSource:
+def parquet(pattern: str | Path, cache: Path | None = None, part: str = "") -> ParquetSource:
     """Open Parquet files: one file, a folder of .parquet files, or a pattern ("data/*.parquet").
 
-    Only the files' footers are read here. A folder with an index holds what its index says. `cache` is a
-    folder for uncompressed copies, from which any row is read at once: for sets larger than memory. Raises
-    UserError when a file is no Parquet file or has no column `messages`.
+    Only the files' footers are read here. A folder with an index holds what its index says, or of it one
+    subfolder, `part` ("train"). `cache` is a folder for uncompressed copies, from which any row is read at
+    once: for sets larger than memory. Raises UserError when a file is no Parquet file or has no column
+    `messages`.
     """
     if (Path(pattern) / INDEX).is_file():
-        rows = _indexed(Path(pattern), cache)
+        rows = _indexed(Path(pattern), cache, part)
     else:
         rows = open_rows(_matching(pattern), _of_samples, cache)
         for file in rows.files:
@@ -86,8 +87,10 @@ def _of_samples(schema: Any) -> list[str]:
     return [name for name in (*SCHEMA.names, "key", "sha256") if name in schema.names]
 
 
-def _indexed(folder: Path, cache: Path | None) -> ParquetRows:
-    files = [_shard(folder / shard.file, shard) for shard in read_index(folder)]
+def _indexed(folder: Path, cache: Path | None, part: str) -> ParquetRows:
+    inside = f"{part}/" if part else ""
+    shards = [shard for shard in read_index(folder) if shard.file.startswith(inside)]
+    files = [_shard(folder / shard.file, shard) for shard in shards]
     return ParquetRows(folder.resolve().name, files, _of_samples, cache)
 
 

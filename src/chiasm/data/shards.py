@@ -2,7 +2,7 @@
 
     folder/
       00000.parquet …   messages, images, videos │ key, source, licence, sha256 │ facts of the maker
-      index.json        every shard's rows, bytes and SHA-256; its own SHA-256 is the manifest hash
+      _index.json       every shard's rows, bytes and SHA-256; its own SHA-256 is the manifest hash
 
 A shard is written whole or not at all; the same rows give the same bytes. The index is written last:
 a folder without one is unfinished.
@@ -25,7 +25,7 @@ from chiasm.data.parquet import SCHEMA, SHOWN, encoded
 from chiasm.data.rows import to_row
 from chiasm.inputs.message import Sample
 
-INDEX = "index.json"
+INDEX = "_index.json"
 FORMAT = "chiasm shards 1"
 
 Value: TypeAlias = str | int | float | bytes | None

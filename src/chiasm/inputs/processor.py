@@ -135,6 +135,12 @@ class Processor:
             )
         return self.transform
 
+    def decode_with(self, workers: int) -> None:
+        """Decode in so many processes from now on, for as many threads that call `pixels_of`."""
+        if workers != self.decoder.workers:
+            self.decoder.close()
+            self.decoder = ImageDecoder(workers=workers)
+
     def save(self, folder: Path) -> None:
         """Write tokenizer, chat template and picture transform into a model folder."""
         self.tokenizer.save(folder)
@@ -148,7 +154,11 @@ class Processor:
 
 
 def _kept(held: OrderedDict[str, V], key: str, most: int, make: Callable[[], V]) -> V:
-    """Return what is held for a key, made if need be; of more than `most`, those asked for last stay."""
+    """Return what is held for a key, made if need be; of more than `most`, those asked for last stay.
+
+    Several threads may ask at once: each step is one operation of the dictionary, and at worst two of them
+    make the same value.
+    """
     value = held.pop(key, None)
     if value is None:
         value = make()

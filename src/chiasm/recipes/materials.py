@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chiasm.base.errors import UserError, did_you_mean
+from chiasm.base.files import cache_dir
 from chiasm.checkpoint.builtin import pull_wheel
+from chiasm.data.shards import INDEX, read_index
 from chiasm.data.sources import Source, easy_vqa, folder, parquet
 from chiasm.inputs.message import Record
 from chiasm.recipes.parts import Say
@@ -38,19 +40,27 @@ class Slice:
         return self.source[self.start + index]
 
 
-def materials(name: str, say: Say) -> tuple[Source, Source]:
-    """Open a source by name or path: what is trained on, and what is held out."""
+def materials(name: str, say: Say, cache: bool = False) -> tuple[Source, Source]:
+    """Open a source by name or path: what is trained on, and what is held out.
+
+    cache  keep uncompressed copies of Parquet rows, for sets larger than memory
+    """
     if name == "easy-vqa":
         root = pull_wheel(name, say)
         return easy_vqa(root, "train"), easy_vqa(root, "test")
     path = Path(name)
-    if path.is_dir():
+    copies = cache_dir() / "rows" if cache else None
+    if (path / INDEX).is_file():
+        if any(shard.rows for shard in read_index(path) if shard.file.startswith("test/")):
+            return parquet(path, copies, "train"), parquet(path, copies, "test")
+        return _held_out(parquet(path, copies))
+    if path.is_dir() and not any(path.glob("*.parquet")):
         return _held_out(folder(path))
-    if path.suffix == ".parquet" or "*" in name:
-        return _held_out(parquet(name))
+    if path.is_dir() or path.suffix == ".parquet" or "*" in name:
+        return _held_out(parquet(name, copies))
     raise UserError(
         f'There is neither a data source nor a folder called "{name}".{did_you_mean(name, BUILT_IN)} '
-        f"Known are {', '.join(BUILT_IN)}, a folder of pictures, or a .parquet file."
+        f"Known are {', '.join(BUILT_IN)}, a folder of pictures or of shards, or a .parquet file."
     )
 
 

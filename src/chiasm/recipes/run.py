@@ -84,7 +84,7 @@ def prepared(run: Run, folder: Path) -> Iterator[tuple[Trainer, Assembled]]:
     dtype = pick_dtype(run.dtype, device)
     log.say(reason(device, dtype))
     assembled = assemble(run.model, dtype, run.seed, log.say, run.lora)
-    taught, held = materials(run.data.source, log.say)
+    taught, held = materials(run.data.source, log.say, run.data.cache)
     learner = Learner(assembled.model, run.learn, run.schedule, run.train.steps)
     assembled.model.to(device)
     loader = make_loader(run, taught, assembled, Ledger(folder / "skipped.jsonl"))
@@ -108,6 +108,7 @@ def make_loader(
 ) -> PackingLoader:
     """The loader of a run's training data."""
     processor = assembled.processor
+    processor.decode_with(run.data.load.workers)
     return PackingLoader(
         source,
         processor.renderer,

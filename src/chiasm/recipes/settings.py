@@ -89,7 +89,9 @@ class DataSettings(Settings):
     """What is learned from."""
 
     source: str = "easy-vqa"
-    """A built-in collection, a folder of pictures with captions or questions, or a Parquet file."""
+    """A built-in collection, a folder of pictures with text, a folder of shards, or a Parquet file."""
+    cache: bool = False
+    """Keep uncompressed copies of Parquet rows on disk: for sets larger than memory."""
     load: LoadSettings = LoadSettings()
     """How much a step sees."""
 

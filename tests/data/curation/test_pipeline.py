@@ -222,7 +222,7 @@ def test_a_finished_folder_is_left_as_it_is(tmp_path: Path) -> None:
 
 def test_a_piece_that_was_damaged_is_done_again(tmp_path: Path) -> None:
     first = run(toys(records=30), tmp_path)
-    (tmp_path / "index.json").unlink()
+    (tmp_path / "_index.json").unlink()
     for name in ("work/00/00001.parquet", "work/01.parquet", "train/00000.parquet"):
         data = bytearray((tmp_path / name).read_bytes())
         data[len(data) // 2] ^= 1

@@ -249,7 +249,7 @@ def test_padding_in_the_middle_is_passed_over(tmp_path: Path) -> None:
 def test_an_index_says_how_many_are_missing(form: str, tmp_path: Path) -> None:
     path = tar(tmp_path, records(6))
     index = {
-        "chiasm": ("index.json", {"shards": [{"file": n, "rows": 6} for n in ("00000.tar", "1.tar")]}),
+        "chiasm": ("_index.json", {"shards": [{"file": n, "rows": 6} for n in ("00000.tar", "1.tar")]}),
         "wids": (
             "index.json",
             {"shardlist": [{"url": f"https://a/{n}", "nsamples": 6} for n in ("00000.tar", "1.tar")]},

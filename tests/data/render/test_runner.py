@@ -20,7 +20,7 @@ import pytest
 from tests.data.render.toys import stamps
 
 from chiasm.base.errors import UserError
-from chiasm.data.parquet import parquet
+from chiasm.data.parquet_source import parquet
 from chiasm.data.render.asked import questions
 from chiasm.data.render.cutouts import read_cutouts
 from chiasm.data.render.drawn import Drawn, Kind
@@ -56,7 +56,7 @@ def test_a_finished_folder_is_left_alone_and_a_broken_one_completed(tmp_path: Pa
     assert told == [0, 16, 32, 48, 64, 70]
     before = names(tmp_path)
     assert render(SCENES, tmp_path) == whole and names(tmp_path) == before
-    (tmp_path / "index.json").unlink()
+    (tmp_path / "_index.json").unlink()
     (tmp_path / "00001.parquet").unlink()
     (tmp_path / "00003.parquet").write_bytes(b"PAR1 torn")
     (tmp_path / ".00004.parquet.tmp-99999999-0123abcd").write_bytes(b"half")

@@ -2,7 +2,7 @@
 
     what is left, in the order of the sources ─► plan: train │ test, by concept ─► 1,000 rows a file
                                                     out/train/00000.parquet …   out/test/…
-                                                    out/index.json names them all
+                                                    out/_index.json names them all
 
 Neither the number of processes nor the size of the pieces of work enters here: the same records give the
 same files. Facts that are bytes (thumbs, embeddings) are working material, and stay behind.

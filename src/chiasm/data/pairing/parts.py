@@ -74,15 +74,18 @@ def joined(name: str, parts: Sequence[PairSource]) -> PairSource:
     return Joined(name, tuple(parts), tuple(accumulate(map(len, parts), initial=0)))
 
 
+_INDEXES = ("*_stats.json", INDEX, "index.json")
+
+
 def expected_rows(paths: Sequence[Path]) -> dict[Path, int]:
     """Return how many records files should hold, as far as indexes in the folders of `paths` say.
 
-    Read are index.json, as Chiasm and the library wids write it, and NAME_stats.json of img2dataset.
+    Read are Chiasm's _index.json, index.json of the library wids, and NAME_stats.json of img2dataset.
     An index that cannot be read is a UserError: it should not be ignored.
     """
     found: dict[Path, int] = {}
     folders = sorted({path.parent for path in paths})
-    for path in (each for f in folders for each in (*f.glob("*_stats.json"), *f.glob(INDEX))):
+    for path in (each for f in folders for kind in _INDEXES for each in f.glob(kind)):
         try:
             record = json.loads(read_picture(path, MOST_TEXT))
         except (MediaError, ValueError, RecursionError):

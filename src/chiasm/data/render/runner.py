@@ -1,8 +1,8 @@
 """Draws pictures by the thousand into shards, in several processes, and goes on after a kill.
 
-    plan.json    what is being made: written first, compared when the command is repeated
+    _plan.json   what is being made: written first, compared when the command is repeated
     00000.parquet …   each drawn and written by one process, whole or absent; finished ones are kept
-    index.json        written last: the folder is finished
+    _index.json       written last: the folder is finished
 
 Picture i of a kind is drawn from Random("seed/kind/i") and nothing else.
 """
@@ -45,7 +45,7 @@ from chiasm.data.shards import (
 )
 from chiasm.inputs.message import Message, Picture, Sample, Text, Video
 
-PLAN = "plan.json"
+PLAN = "_plan.json"
 SHARD_ROWS = 256
 """Pictures of a shard: what a kill costs a process."""
 COLUMNS: Mapping[str, type] = {"kind": str, "style": str, "truth": str, "questions": str}
