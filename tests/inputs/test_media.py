@@ -6,6 +6,7 @@ cannot write, or whose reading it gets wrong, are written by hand (toys.png).
 
 from __future__ import annotations
 
+import copy
 import io
 import os
 import socket
@@ -537,3 +538,9 @@ def test_refusals_are_read_in_place(decoder: ImageDecoder) -> None:
     data = saved(Image.fromarray(mosaic()), "PNG")[:100]
     assert "0x" not in refused(decoder, data, "broken")
     assert io.BytesIO.__name__ not in refused(decoder, data, "broken")
+
+
+def test_a_reason_comes_back_whole_from_another_process() -> None:
+    fault = MediaError("too_slow", "a.png", "10 seconds")
+    back = copy.copy(fault)  # by the road that process pools take
+    assert (back.reason, str(back)) == ("too_slow", str(fault)) and "10 seconds" in str(back)

@@ -67,6 +67,10 @@ class MediaError(UserError):
         shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
         super().__init__(REASONS[reason].format(name=shown, detail=detail))
         self.reason = reason
+        self._told = (reason, name, detail)
+
+    def __reduce__(self) -> tuple[type[MediaError], tuple[str, str, str]]:
+        return MediaError, self._told  # so that it comes back whole from another process
 
 
 @dataclass(frozen=True)
