@@ -4,7 +4,7 @@
                                    ▲
       tables, texts, cut-outs ─────┘
 
-May enter: `base`, `inputs`, libraries that draw. What never happens here: a question whose answer was
+May enter: `base`, `inputs`, `data/collections`, libraries that draw. What never happens here: a question whose answer was
 read off the picture instead of what was drawn, a picture that depends on the process that draws it.
 """
 

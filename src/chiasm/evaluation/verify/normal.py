@@ -27,7 +27,9 @@ _ALIKE = str.maketrans(
 )
 _ENDS = " \t\r\n.,;:!?\"'*_()[]{}"
 _MARKER = re.compile(
-    r"\banswer\b\W{0,9}(?:(?:is|would be|must be)\b\W{0,9}?)?(?=\w|[-+.(\[{<$\\])(.*)", re.I
+    # Behind "Answer:" an "is" is the answer's own: "Answer: Is it late?"
+    r"\banswer\b(?:[^\w:]{0,9}(?:is|would be|must be)\b\W{0,9}?|\W{0,9})(?=\w|[-+.(\[{<$\\])(.*)",
+    re.I,
 )
 _BOXED = re.compile(r"\\boxed\s*\{([^{}]*)\}")
 _LEAD = re.compile(
