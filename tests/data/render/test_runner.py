@@ -20,7 +20,7 @@ import pytest
 from tests.data.render.toys import stamps
 
 from chiasm.base.errors import UserError
-from chiasm.data.parquet import parquet
+from chiasm.data.parquet_source import parquet
 from chiasm.data.render.asked import questions
 from chiasm.data.render.cutouts import read_cutouts
 from chiasm.data.render.drawn import Drawn, Kind

@@ -97,7 +97,7 @@ def _pixels(data: bytes) -> NDArray[np.uint8]:
 
 @lru_cache(maxsize=1024)
 def seen(data: bytes, known: Regions) -> tuple[Spot, ...]:
-    """Return the regions of an encoded map that can be pointed at and have a name and a colour of their own."""
+    """Return the regions that can be pointed at; each has a name and a colour of its own."""
     names, colours = Counter(name for name, _ in known), Counter(colour for _, colour in known)
     wanted = tuple(Region(n, "", c) for n, c in known if names[n] == 1 and colours[c] == 1)
     pixels, spots = _pixels(data), []
@@ -146,32 +146,48 @@ def _numbered(
 ) -> Asked:
     """A number in some of the regions, in any order."""
     size = random.choice((11, 13, 15))
-    chosen = random.sample(spots, random.randint(2, min(8, len(spots))))
+    wanted = random.sample(spots, random.randint(2, min(8, len(spots))))
+    colours = random.choice((("black", "white"), ("white", "black"), ("black", "yellow")))
+    chosen = _apart(wanted, picture.size, 2 * (size * 2 // 3) + 2)
     numbers = random.sample(range(1, 10), len(chosen))
-    pen, half = ImageDraw.Draw(picture), size * 2 // 3
-    ink, plate = random.choice((("black", "white"), ("white", "black"), ("black", "yellow")))
-    marks = []
-    kept: list[tuple[Spot, int]] = []
-    for spot, number in zip(chosen, numbers, strict=True):
-        x, y = round(spot.point[0] * picture.width), round(spot.point[1] * picture.height)
-        place = [x - half, y - half, x + half, y + half]
-        if any(
-            abs(x - (m["box"][0] + half)) < 2 * half + 2
-            and abs(y - (m["box"][1] + half)) < 2 * half + 2
-            for m in marks
-        ):
-            continue  # one number would hide another
-        pen.ellipse(place, fill=plate, outline=ink)
-        pen.text((x, y), str(number), fill=ink, font=font(size), anchor="mm")
-        marks.append({"number": number, "region": spot.name, "box": place})
-        kept.append((spot, number))
-    (one, mark), (other, told) = random.choice(kept), random.choice(kept)
-    name = phrases.word(one.name, every)
-    asked = [phrases.ask(random, "region labelled", name, mark=str(mark))]
+    marks = [
+        _mark(picture, spot, number, size, colours)
+        for spot, number in zip(chosen, numbers, strict=True)
+    ]
+    one, other = random.choice(marks), random.choice(marks)
+    name = phrases.word(one["region"], every)
+    asked = [phrases.ask(random, "region labelled", name, mark=str(one["number"]))]
     if other is not one:  # the first question would have told it
-        asked.append(phrases.ask(random, "label of region", phrases.number(told), one=other.name))
+        told = phrases.number(other["number"])
+        asked.append(phrases.ask(random, "label of region", told, one=other["region"]))
     random.shuffle(asked)
     return asked, marks
+
+
+def _apart(spots: Sequence[Spot], size: tuple[int, int], gap: int) -> list[Spot]:
+    """Those whose numbers do not hide one another: the first of two that are too close."""
+    kept: list[Spot] = []
+    for spot in spots:
+        away = (
+            [abs(a - b) * side for a, b, side in zip(spot.point, k.point, size, strict=True)]
+            for k in kept
+        )
+        if all(max(both) >= gap for both in away):
+            kept.append(spot)
+    return kept
+
+
+def _mark(
+    picture: Image.Image, spot: Spot, number: int, size: int, colours: tuple[str, str]
+) -> dict[str, Any]:
+    """Write a number on a plate into a region."""
+    ink, plate = colours
+    pen, half = ImageDraw.Draw(picture), size * 2 // 3
+    x, y = round(spot.point[0] * picture.width), round(spot.point[1] * picture.height)
+    place = [x - half, y - half, x + half, y + half]
+    pen.ellipse(place, fill=plate, outline=ink)
+    pen.text((x, y), str(number), fill=ink, font=font(size), anchor="mm")
+    return {"number": number, "region": spot.name, "box": place}
 
 
 def _told(

@@ -117,7 +117,9 @@ def _add_tables(stock: Stock, found: Any, licence: str) -> None:
 def _add_pairs(stock: Stock, pairs: PairSource, source: str, say: Say) -> None:
     """Take what is needed of each pair; what has none of it is counted."""
     take = {"cutouts": _cutout, "maps": _map, "texts": _caption}[stock.part]
-    values, licences, left_out = [], set(), 0
+    values: list[Any] = []
+    licences: set[str] = set()
+    left_out = 0
     for index in range(len(pairs)):
         try:
             pair = pairs[index]
