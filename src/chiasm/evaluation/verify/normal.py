@@ -26,9 +26,10 @@ _ALIKE = str.maketrans(
     }
 )
 _ENDS = " \t\r\n.,;:!?\"'*_()[]{}"
+# Behind "Answer:" an "is" is the answer's own ("Answer: Is it late?"), and so is the sign of a number.
 _MARKER = re.compile(
-    # Behind "Answer:" an "is" is the answer's own: "Answer: Is it late?"
-    r"\banswer\b(?:[^\w:]{0,9}(?:is|would be|must be)\b\W{0,9}?|\W{0,9})(?=\w|[-+.(\[{<$\\])(.*)",
+    r"\banswer\b(?:[^\w:]{0,9}(?:is|would be|must be)\b\W{0,9}?|\W{0,9}?)"
+    r"(?=[\w(\[{<$\\]|[-+.−][\d.$\\])(.*)",
     re.I,
 )
 _BOXED = re.compile(r"\\boxed\s*\{([^{}]*)\}")
