@@ -58,6 +58,11 @@ class Stock:
     """Licence of each table by its name."""
 
     @property
+    def plain(self) -> str:
+        """Return what the part is called in sentences."""
+        return "cut-outs" if self.part == "cutouts" else self.part
+
+    @property
     def licence(self) -> str:
         """Return all licences in one expression; empty when none is known."""
         several = len(self.licences) > 1
@@ -81,7 +86,7 @@ def stocked(kind: Kind, sources: Sequence[str], say: Say = print) -> Stock:
         else:
             _files(stock, Path(source), say)
         if len(stock.values or ()) == before:
-            raise UserError(f"{source} holds no {WORDS[stock.part]} that {kind.name} can use.")
+            raise UserError(f"{source} holds no {stock.plain} that {kind.name} can use.")
     return stock
 
 
@@ -134,9 +139,7 @@ def _add_pairs(stock: Stock, pairs: PairSource, source: str, say: Say) -> None:
     if stock.part == "cutouts" and values and not Cutouts(values):
         values = []
     if left_out and values:
-        say(
-            f"{source}: left out {left_out} of {len(pairs)} that are no {WORDS[stock.part].split(' (')[0]}."
-        )
+        say(f"{source}: left out {left_out} of {len(pairs)} that are no {stock.plain}.")
     stock.values = [*(stock.values or ()), *values] or None
     stock.licences |= licences
 
