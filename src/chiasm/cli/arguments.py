@@ -86,7 +86,7 @@ def _unknown(prog: str, word: str, default: Any) -> str:
     option = word.partition("=")[0]
     if not option.startswith("-"):
         return f'"{word}" is one word too many. See {prog} --help.'
-    known = [f"--{name.replace('_', '-')}" for name in _names(default)]
+    known = [f"--{name.rstrip('_').replace('_', '-')}" for name in _names(default)]
     near = did_you_mean(option.replace("_", "-"), known)
     return f'There is no option "{option}".{near or f" See {prog} --help."}'
 

@@ -37,7 +37,17 @@ def named(clip: Drawn, text: str) -> str:
     return name
 
 
-def test_the_centre_of_what_moves_goes_the_told_way_and_back_when_reversed(
+OPPOSITE = {"left": "right", "right": "left", "up": "down", "down": "up"}
+
+
+def way_of(seen: list[Any]) -> str:
+    """Where the centres of successive frames lead."""
+    across, down = np.subtract(seen[-1], seen[0])
+    way = ("left", "right") if abs(across) > abs(down) else ("up", "down")
+    return way[int((across if way[0] == "left" else down) > 0)]
+
+
+def test_the_centre_of_what_moves_goes_the_told_way_and_back_when_played_backwards(
     drawn: dict[str, list[Drawn]],
 ) -> None:
     checked = 0
@@ -49,8 +59,9 @@ def test_the_centre_of_what_moves_goes_the_told_way_and_back_when_reversed(
         if None in seen:
             continue  # another thing stands in front
         across, down = np.subtract(seen[-1], seen[0])
-        way = ("left", "right") if abs(across) > abs(down) else ("up", "down")
-        assert question.answer == way[int((across if way[0] == "left" else down) > 0)]
+        assert question.answer == way_of(seen)
+        backwards = [middle(where(frame, colour)) for frame in reversed(frames(clip.data))]
+        assert way_of(backwards) == OPPOSITE[question.answer]
         assert max(abs(across), abs(down)) > 50 > 3 * min(abs(across), abs(down))
         checked += 1
     assert checked > 12

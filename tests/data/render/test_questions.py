@@ -7,8 +7,10 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from random import Random
+from typing import Any
 
 import pytest
+from tests.data.render.toys import toy_map
 from tests.evaluation.verify.wrong import wrong_answers
 
 from chiasm.base.errors import UserError
@@ -21,6 +23,7 @@ from chiasm.inputs.question import Question
 WHOLE = ("table", "graph", "latex", "text", "element")
 """Checks of what stands for itself, no word before it."""
 DRAWN = ("scenes", "grounding", "clips")
+GIVEN: dict[str, dict[str, Any]] = {"maps": {"maps": [toy_map()]}}
 
 
 @pytest.mark.parametrize("name", sorted(kinds()))
@@ -77,7 +80,9 @@ def pairs(drawn: Iterable[Drawn]) -> dict[str, list[Question]]:
 
 
 CHANCE = {
-    **dict.fromkeys(("exists", "more", "relation", "inside", "in place", "size"), 1 / 2),
+    **dict.fromkeys(
+        ("exists", "more", "relation", "inside", "in place", "size", "is in region"), 1 / 2
+    ),
     **dict.fromkeys(("quarter", "pattern", "direction", "bounces", "odd quality"), 1 / 4),
     **{"count": 1 / 7, "count inside": 1 / 4, "total": 1 / 6, "blinks": 1 / 5, "label": 1 / 9},
     **{"colour": 1 / 9, "shape": 1 / 10, "odd colour": 1 / 9, "odd shape": 1 / 10},

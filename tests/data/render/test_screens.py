@@ -1,6 +1,8 @@
 """Screenshots: an HTML parser, a reader and the pixels agree with the answers."""
 
 import io
+import math
+import random
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -23,7 +25,8 @@ from tests.data.render.truth import (
 
 from chiasm.base.errors import UserError
 from chiasm.data.render.browser import VARIABLE, browser, close_browser, executable, needs_browser
-from chiasm.data.render.screens import FRAMES, KINDS
+from chiasm.data.render.markup import body
+from chiasm.data.render.screens import FRAMES, KINDS, _counts
 from chiasm.evaluation.verify import right
 
 [SCREENS] = KINDS
@@ -192,3 +195,15 @@ def test_a_program_that_is_no_browser_is_one_sentence(monkeypatch):
     monkeypatch.setenv(VARIABLE, "true")
     with pytest.raises(UserError, match="does not start"):
         browser()
+
+
+def test_a_box_is_ticked_as_often_as_not():
+    answers = []
+    for number in range(600):
+        chance = random.Random(f"tick/{number}")
+        tree = body(chance)
+        shown = {place: (each, (0.0, 0.0, 9.0, 9.0)) for place, each in enumerate(tree.all())}
+        answers += [q.answer for q in _counts(chance, shown, tree) if q.kind == "tick"]
+    share = answers.count("Yes") / len(answers)
+    assert len(answers) > 100
+    assert abs(share - 0.5) < 3 * 0.5 / math.sqrt(len(answers)) + 0.01

@@ -8,6 +8,7 @@ import pytest
 
 from chiasm.base.errors import UserError
 from chiasm.evaluation.verify import VERIFIERS, right
+from chiasm.evaluation.verify.normal import said
 
 COLOURS = ["red", "blue", "light blue", "green", "grey"]
 RED = {"how": "words", "accept": ["red"]}
@@ -173,3 +174,16 @@ def test_every_verifier_is_known_by_its_own_name_and_explains_its_check() -> Non
 
 def test_a_book_is_no_answer() -> None:
     assert not right({"how": "words", "accept": ["red"], "among": ["red"]}, "red " * 60_000)
+
+
+def test_what_stands_behind_the_marker_is_the_whole_answer() -> None:
+    kept = ("Is it late?", "is", "-3", "−3", "+0.5", ".5", "-$3$", "[0.1, 0.2]", "(b)", "red")
+    for text in kept:
+        assert said(f"Answer: {text}") == text
+        assert said(f"First I look.\nANSWER: {text}") == text
+    for lead in ("The answer is", "The answer is:", "The answer must be", "Answer -", "Answer: **"):
+        assert said(f"{lead} red") == "red"
+    assert right({"how": "number", "value": -3}, "Answer: -3")
+    assert not right({"how": "number", "value": 3}, "Answer: -3")
+    title = {"how": "words", "accept": ["Is it late?"]}
+    assert right(title, "Answer: Is it late?") and not right(title, "Answer: It late?")

@@ -334,9 +334,25 @@ def _any_chart(rng: Random, library: Mapping[str, Any]) -> Drawn:
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind("charts", "charts of every kind below", _any_chart, "matplotlib", needs_matplotlib),
+    Kind(
+        "charts",
+        "charts of every kind below",
+        _any_chart,
+        "matplotlib",
+        needs_matplotlib,
+        ("matplotlib", "numpy"),
+        "tables",
+    ),
     *(
-        Kind(name, does, draw, "matplotlib", needs_matplotlib)
+        Kind(
+            name,
+            does,
+            draw,
+            "matplotlib",
+            needs_matplotlib,
+            ("matplotlib", "numpy"),
+            "tables",
+        )
         for name, (does, draw) in _DRAWS.items()
     ),
 )

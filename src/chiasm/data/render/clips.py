@@ -311,5 +311,6 @@ KINDS = (
         "clips",
         "short videos: direction, speed, order of events, counts of blinks and bounces, changes",
         clip,
+        tools=("numpy",),
     ),
 )

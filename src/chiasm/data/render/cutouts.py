@@ -21,7 +21,7 @@ LARGEST = 160
 """Pixels of a cut-out's longer side: scenes show none larger."""
 FEWEST = 6
 """Names that a scene of cut-outs needs."""
-_LONGEST = 40
+LONGEST = 40
 """Characters of a name; longer ones are sentences, not names."""
 
 
@@ -92,7 +92,7 @@ def read_cutouts(folder: Path, say: Callable[[str], object] = print) -> list[tup
             clear = np.asarray(decoded(data).getchannel("A")).mean() < 250
         except (MediaError, ValueError):
             clear = False
-        if clear and 0 < len(name) <= _LONGEST:
+        if clear and 0 < len(name) <= LONGEST:
             found.append((name, data))
         else:
             left_out += 1

@@ -28,14 +28,18 @@ READ = (
 def passage(rng: Random, library: Mapping[str, Any], count: int) -> tuple[str, str]:
     """Return about `count` words and where they come from: a given text half of the time, or invented.
 
-    A given text that our fonts cannot write is passed over.
+    Short texts are joined, in their order; what our fonts cannot write is passed over.
     """
     texts: Sequence[str] = library.get("texts") or ()
     if texts and rng.random() < 0.5:
-        told = rng.choice(texts).split()
+        first = rng.randrange(len(texts))
+        told = texts[first].split()
         start = rng.randrange(max(1, len(told) - count))
-        text = " ".join(told[start : start + count])
-        if text and all(" " <= letter <= "~" for letter in text):
+        told = told[start : start + count]
+        while len(told) < count and (first := first + 1) < len(texts):
+            told += texts[first].split()[: count - len(told)]
+        text = " ".join(told)
+        if len(told) == count and all(" " <= letter <= "~" for letter in text):
             return text, "texts"
     return words.paragraph(rng, count), "invented"
 
@@ -312,6 +316,11 @@ def _any_document(rng: Random, library: Mapping[str, Any]) -> Drawn:
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind("documents", "documents of every kind below", _any_document, "matplotlib", needs_fonts),
-    *(Kind(name, does, draw, "matplotlib", needs_fonts) for name, (does, draw) in _DRAWS.items()),
+    *(
+        Kind(name, does, draw, "matplotlib", needs_fonts, ("matplotlib",), "texts")
+        for name, (does, draw) in (
+            ("documents", ("documents of every kind below", _any_document)),
+            *_DRAWS.items(),
+        )
+    ),
 )

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from chiasm.inputs.question import Question
 
@@ -47,3 +47,9 @@ class Kind:
     """The program or extra without which it cannot draw, for the message that says how to get it."""
     check: Callable[[], None] | None = None
     """Raises UserError, saying what to install, where what it needs is missing."""
+    tools: tuple[str, ...] = ()
+    """What decides its bytes besides Pillow: names that `versions` knows."""
+    draws_from: Literal["", "cutouts", "maps", "tables", "texts"] = ""
+    """The part of the library that it uses."""
+    usual: str = ""
+    """The collection that it is drawn from when none is named; empty when it can do without."""

@@ -104,6 +104,11 @@ def needs_setters() -> None:
 
 KINDS: tuple[Kind, ...] = (
     Kind(
-        "equations", "formulas, LaTeX as answer", draw_equation, "matplotlib, typst", needs_setters
+        "equations",
+        "formulas, LaTeX as answer",
+        draw_equation,
+        "matplotlib, typst",
+        needs_setters,
+        ("matplotlib", "typst"),
     ),
 )

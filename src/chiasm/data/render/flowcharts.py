@@ -300,5 +300,12 @@ def about(rng: Random, chart: Chart) -> list[Question]:
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind("flowcharts", "flowcharts, mermaid as answer", draw_flowchart, "graphviz", needs_graphviz),
+    Kind(
+        "flowcharts",
+        "flowcharts, mermaid as answer",
+        draw_flowchart,
+        "graphviz",
+        needs_graphviz,
+        ("dot", "resvg-py", "matplotlib"),
+    ),
 )

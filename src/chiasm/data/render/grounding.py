@@ -224,5 +224,7 @@ KINDS = (
         "grounding",
         "which thing is where: boxes, rings, arrows and numbers over it, coordinates in text",
         grounding,
+        tools=("numpy",),
+        draws_from="cutouts",
     ),
 )

@@ -17,6 +17,7 @@ def kinds() -> Mapping[str, Kind]:
         equations,
         flowcharts,
         grounding,
+        maps,
         scenes,
         screens,
         tables,
@@ -25,7 +26,7 @@ def kinds() -> Mapping[str, Kind]:
     )
 
     files = (
-        *(scenes, grounding, clips),
+        *(scenes, grounding, maps, clips),
         *(charts, vega, tables, flowcharts, equations, documents, typeset, screens),
     )
     return {kind.name: kind for file in files for kind in file.KINDS}

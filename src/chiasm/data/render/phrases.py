@@ -117,6 +117,28 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
         "At which point (x, y), from 0 to 1 each, is the {one}?",
     ),
     "in place": ("Is the {one} within {place}?", "Does the region {place} hold the {one}?"),
+    # maps: names of regions stand without an article
+    "region labelled": (
+        "Which region of this map is marked with {mark}?",
+        "What is the region with the number {mark} called?",
+    ),
+    "label of region": (
+        "With which number is {one} marked?",
+        "Which number stands in {one}?",
+    ),
+    "region at": (
+        "Which region lies at {place}, as shares of width and height?",
+        "Name the region at the point {place}.",
+    ),
+    "box of region": (
+        "Where is {one}? Answer with [left, top, right, bottom], each from 0 to 1.",
+        "Give the bounding box of {one} as [left, top, right, bottom] between 0 and 1.",
+    ),
+    "point in region": (
+        "Point at {one}: answer with (x, y), each from 0 to 1.",
+        "Give a point (x, y), from 0 to 1 each, that lies in {one}.",
+    ),
+    "is in region": ("Does the point {place} lie in {one}?", "Is {one} at {place}?"),
     # short videos
     "direction": (
         "In which direction does the {one} move: left, right, up or down?",

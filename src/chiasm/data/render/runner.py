@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from hashlib import sha256
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
@@ -25,7 +25,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import PIL
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -34,6 +33,7 @@ from chiasm.base.errors import UserError
 from chiasm.base.files import locked, sweep, write_atomic
 from chiasm.base.log import say
 from chiasm.data.render.drawn import Drawn, Kind
+from chiasm.data.render.versions import versions
 from chiasm.data.shards import (
     INDEX,
     Row,
@@ -63,6 +63,10 @@ class Job:
     """Plain values to draw from: "cutouts", "tables", "texts" ..."""
     licence: str = "CC0-1.0"
     """SPDX identifier of the pictures: that of what the library holds, where they show it."""
+    licences: Mapping[str, str] = field(default_factory=dict)
+    """Licence by what a picture's truth calls its source: other than `licence` for these."""
+    sources: tuple[str, ...] = ()
+    """What the library was read from: collections with their packages' checksums, files."""
     rows: int = SHARD_ROWS
     """Pictures of a shard."""
 
@@ -70,14 +74,20 @@ class Job:
         """Return what decides the bytes, as plain values."""
         return {
             "chiasm": __version__,
-            "pillow": PIL.__version__,
+            **versions(self.kind.tools),
             "kind": self.kind.name,
             "count": self.count,
             "seed": self.seed,
-            "library": digest(self.library),
+            "library": self._library,
             "licence": self.licence,
+            "licences": dict(self.licences),
+            "sources": list(self.sources),
             "rows": self.rows,
         }
+
+    @cached_property
+    def _library(self) -> str:
+        return digest(self.library)
 
     def parts(self) -> list[range]:
         """Return the numbers of the pictures of each shard."""
@@ -98,6 +108,8 @@ def render(
     job, for what a kind needs and does not find, and for what cannot be written.
     """
     folder = Path(folder)
+    if job.kind.check is not None:
+        job.kind.check()
     with locked(folder / "render", say):
         if _finished(job, folder):
             told(job.count)
@@ -128,7 +140,7 @@ def _finished(job: Job, folder: Path) -> bool:
         raise UserError(f"{plan} is damaged; delete {folder} and repeat the command.") from None
     if known != made:
         theirs = known if isinstance(known, dict) else {}
-        names = [name for name in made if theirs.get(name) != made[name]]
+        names = [name for name in {**made, **theirs} if theirs.get(name) != made.get(name)]
         raise UserError(
             f"{folder} was begun with another {' and '.join(names)}; name a new folder, or repeat "
             "the command with which it was begun."
@@ -229,7 +241,8 @@ def row_of(drawn: Drawn, job: Job, number: int) -> Row:
         "truth": _json(drawn.truth),
         "questions": _json(questions),
     }
-    return Row(Sample(tuple(messages), key), f"chiasm render {job.kind.name}", job.licence, facts)
+    licence = job.licences.get(str(drawn.truth.get("source")), job.licence)
+    return Row(Sample(tuple(messages), key), f"chiasm render {job.kind.name}", licence, facts)
 
 
 def _json(value: Any) -> str:

@@ -345,5 +345,7 @@ KINDS = (
         "scenes",
         "shapes and cut-outs on grounds: counting, relations, attributes, the odd one out",
         scene,
+        tools=("numpy",),
+        draws_from="cutouts",
     ),
 )

@@ -174,5 +174,12 @@ def _counts(rng: Random, shown: Mapping[int, tuple[Element, Box]], tree: Element
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind("screens", "screenshots, an element's code", draw_screen, "a browser", needs_browser),
+    Kind(
+        "screens",
+        "screenshots, an element's code",
+        draw_screen,
+        "a browser",
+        needs_browser,
+        ("browser", "playwright", "matplotlib"),
+    ),
 )

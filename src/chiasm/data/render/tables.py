@@ -352,5 +352,13 @@ def _sums(rng: Random, content: Cells) -> list[Question]:
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind("tables", "tables: as markdown, as HTML, cells", draw_table, "matplotlib", needs_fonts),
+    Kind(
+        "tables",
+        "tables: as markdown, as HTML, cells",
+        draw_table,
+        "matplotlib",
+        needs_fonts,
+        ("matplotlib",),
+        "tables",
+    ),
 )

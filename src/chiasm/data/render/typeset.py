@@ -98,5 +98,13 @@ def draw_article(rng: Random, library: Mapping[str, Any]) -> Drawn:
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind("articles", "typeset pages of articles", draw_article, "typst", needs_typst),
+    Kind(
+        "articles",
+        "typeset pages of articles",
+        draw_article,
+        "typst",
+        needs_typst,
+        ("typst",),
+        "texts",
+    ),
 )

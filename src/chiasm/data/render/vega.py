@@ -162,5 +162,13 @@ def _config(rng: Random, colours: list[str], ground: str) -> dict[str, Any]:
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind("vega-charts", "charts in Vega-Lite's looks", draw_vega, "vl-convert", needs_vega),
+    Kind(
+        "vega-charts",
+        "charts in Vega-Lite's looks",
+        draw_vega,
+        "vl-convert",
+        needs_vega,
+        ("vl-convert-python", "matplotlib"),
+        "tables",
+    ),
 )

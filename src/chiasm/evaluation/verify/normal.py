@@ -26,8 +26,11 @@ _ALIKE = str.maketrans(
     }
 )
 _ENDS = " \t\r\n.,;:!?\"'*_()[]{}"
+# Behind "Answer:" an "is" is the answer's own ("Answer: Is it late?"), and so is the sign of a number.
 _MARKER = re.compile(
-    r"\banswer\b\W{0,9}(?:(?:is|would be|must be)\b\W{0,9}?)?(?=\w|[-+.(\[{<$\\])(.*)", re.I
+    r"\banswer\b(?:[^\w:]{0,9}(?:is|would be|must be)\b\W{0,9}?|\W{0,9}?)"
+    r"(?=[\w(\[{<$\\]|[-+.−][\d.$\\])(.*)",
+    re.I,
 )
 _BOXED = re.compile(r"\\boxed\s*\{([^{}]*)\}")
 _LEAD = re.compile(
