@@ -7,6 +7,7 @@ from pathlib import Path
 
 from chiasm.base.errors import UserError, did_you_mean
 from chiasm.checkpoint.builtin import pull_wheel
+from chiasm.data.shards import INDEX
 from chiasm.data.sources import Source, easy_vqa, folder, parquet
 from chiasm.inputs.message import Record
 from chiasm.recipes.parts import Say
@@ -43,11 +44,18 @@ def materials(name: str, say: Say) -> tuple[Source, Source]:
     if name == "easy-vqa":
         root = pull_wheel(name, say)
         return easy_vqa(root, "train"), easy_vqa(root, "test")
+    return _held_out(opened(name, say))
+
+
+def opened(name: str, say: Say) -> Source:
+    """Open a source by name or path: all of it, less a test part of its own."""
+    if name == "easy-vqa":
+        return easy_vqa(pull_wheel(name, say), "train")
     path = Path(name)
+    if (path / INDEX).is_file() or path.suffix == ".parquet" or "*" in name:
+        return parquet(name)
     if path.is_dir():
-        return _held_out(folder(path))
-    if path.suffix == ".parquet" or "*" in name:
-        return _held_out(parquet(name))
+        return folder(path)
     raise UserError(
         f'There is neither a data source nor a folder called "{name}".{did_you_mean(name, BUILT_IN)} '
         f"Known are {', '.join(BUILT_IN)}, a folder of pictures, or a .parquet file."
