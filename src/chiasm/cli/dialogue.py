@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 ABOUT = """Make data to align a model with: conversations as shards, comparisons as preferences.
 
 Examples:
-  chiasm dialogue import talks.jsonl --out talks           people's conversations and comparisons, checked
-  chiasm dialogue template easy-vqa --out phrased          questions with short answers, phrased as people talk
-  chiasm dialogue write holidays/ --out written            questions that a language model writes from captions
-  chiasm dialogue perturb phrased --out wrong.parquet      right answers, each with one made wrong by one change
+  chiasm dialogue import talks.jsonl --out talks      people's conversations and comparisons, checked
+  chiasm dialogue template easy-vqa --out phrased     questions with short answers, phrased as people talk
+  chiasm dialogue write holidays/ --out written       questions that a language model writes from captions
+  chiasm dialogue perturb phrased --out bad.parquet   each right answer beside one made wrong by one change
 
 Each explains itself: chiasm dialogue import --help. What cannot be used is counted with its reason; a command
 that was stopped goes on where it was."""
 Place: TypeAlias = Annotated[Path, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")]
+Limit: TypeAlias = Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")]
 Kind: TypeAlias = Literal["number", "colour", "object", "direction", "negation"]
 
 
@@ -55,7 +56,7 @@ class Template:
     """easy-vqa, a folder of pictures with questions, or Parquet."""
     out: Place = Path()
     """The folder that is made, or gone on with."""
-    limit: int | None = None
+    limit: Limit = None
     """Most records to read."""
     licence: str = ""
     """SPDX identifier to write into the shards."""
@@ -75,7 +76,7 @@ class Write:
     """The language model that writes: a built-in name or a folder."""
     count: int = 3
     """Questions asked for each caption."""
-    limit: int | None = None
+    limit: Limit = None
     """Most captions to read."""
     json: Flag = False
     """Print what came of it as JSON for programs."""

@@ -41,6 +41,10 @@ from chiasm.recipes.parts import Say
 Told = Callable[[int], object]
 """Called with how much is done."""
 
+Speak = Callable[[str, Say, int], tuple[Ask, Callable[[str], bool]]]
+
+WORDS = 32
+"""Most tokens that a model writes for each question it is asked for."""
 LOT = 64
 """Records, or captions, of a shard: what a kill costs."""
 ROWS_OF_FILE = 256
@@ -81,6 +85,10 @@ class Tally:
         self.refused += other.refused
         self.examples = {**other.examples, **self.examples}
 
+    def record(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {**vars(self), "refused": dict(self.refused)}
+
     def why(self) -> str:
         """Return the most frequent reason in words."""
         if not self.refused:
@@ -102,7 +110,7 @@ class Outcome:
 
     def record(self) -> dict[str, Any]:
         """Return it as plain values."""
-        counted = {"place": str(self.place), **asdict(self.tally), **self.counts}
+        counted = {"place": str(self.place), **self.tally.record(), **self.counts}
         return {**counted, "manifest": self.manifest} if self.manifest else counted
 
 
@@ -169,10 +177,11 @@ def write_with(
     limit: int | None,
     say: Say,
     told: Told = id,
+    speak: Speak | None = None,
 ) -> Outcome:
     """Let a language model write questions from captions into shards; raises UserError when none is good.
 
-    The model is loaded when the first caption is asked about: not for a finished folder.
+    `speak` makes the functions of `language_model`, which is the default. The model is loaded when the first caption is asked about: not for a finished folder.
     """
     source = open_source(name)
     count = len(source) if limit is None else min(limit, len(source))
@@ -181,7 +190,7 @@ def write_with(
 
     @cache
     def speaker() -> tuple[Ask, Callable[[str], bool]]:
-        return language_model(model, say)
+        return (speak or language_model)(model, say, WORDS * settings.count)
 
     def part(numbers: range) -> tuple[list[Row], Tally]:
         ask, fits = speaker()
@@ -234,7 +243,7 @@ def perturb_shards(
 # ---- a language model --------------------------------------------------------------------------
 
 
-def language_model(name: str, say: Say, tokens: int = 256) -> tuple[Ask, Callable[[str], bool]]:
+def language_model(name: str, say: Say, tokens: int) -> tuple[Ask, Callable[[str], bool]]:
     """Return a function from prompts to greedy replies, and one that says whether a prompt fits."""
     from chiasm.recipes.answering import answerer
     from chiasm.recipes.loading import load
@@ -329,7 +338,7 @@ def _record(folder: Path, number: int) -> Path:
 
 
 def _keep(folder: Path, number: int, tally: Tally, shard: Shard | None) -> None:
-    record = {"tally": asdict(tally), "shard": None if shard is None else asdict(shard)}
+    record = {"tally": tally.record(), "shard": None if shard is None else asdict(shard)}
     write_atomic(_record(folder, number), json.dumps(record, indent=1, sort_keys=True) + "\n")
 
 

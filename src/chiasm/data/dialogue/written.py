@@ -34,12 +34,23 @@ REASONS = {
 }
 """Why what a model wrote is not used."""
 
-PROMPT = """Here is a description of a picture: "{caption}"
+PROMPT = """Description: "Two girls ride a yellow bicycle in the park."
+Q: Who rides the bicycle?
+A: two girls
+Q: What colour is the bicycle?
+A: yellow
+Q: Where is the bicycle?
+A: in the park
 
-Write {count} short questions about the picture that can be answered from the description alone, each \
-with its short answer. Do not mention the description. Use exactly this form:
-Q: What animal is shown?
-A: a dog"""
+Description: "A teapot."
+Q: What is shown?
+A: a teapot
+
+Description: "{caption}"
+
+Write up to {count} short questions in the same form about this last description only. Each answer stands \
+in it."""
+"""Two worked examples: a small model that is shown one form repeats its words as an answer."""
 
 _MARK = r"^\W*(?:\d+[.)]\W*)?(?:{})\W*\d*\W*?[:.][\s*_]*(.+?)\s*"
 _LINES = re.compile(
