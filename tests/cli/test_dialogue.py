@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,8 @@ def test_people_s_files_become_shards_and_preferences(capsys: Any, tmp_path: Pat
     assert chosen == ["A dog.", "A cat."]
     before = files(out)
     plain = call(capsys, *words)
-    assert plain.code == 0 and "8 rows gave 3 conversations" in plain.out
-    assert "gone.png does not exist" in plain.out and files(out) == before
+    assert plain.code == 0 and "8 rows gave 3 conversations" in plain.err
+    assert "gone.png does not exist" in plain.err and files(out) == before
     (tmp_path / "in" / "talks.jsonl").write_text(path.read_text().replace("red", "green"))
     other = call(capsys, *words)
     assert other.code == 2 and "begun with another sha256" in other.said
@@ -88,7 +89,7 @@ def test_questions_are_phrased_and_a_broken_folder_is_completed(
     assert len(parquet(tmp_path / "short")) == 14
     assert call(capsys, *short, out).code == 2
     easy = call(capsys, "dialogue", "template", "easy-vqa", "--limit", "2", "--out", tmp_path / "e")
-    assert "2 records gave 8 conversations" in easy.out
+    assert "2 records gave 8 conversations" in easy.err
 
 
 def test_a_model_that_writes_nothing_useful_is_told(
@@ -143,6 +144,23 @@ def test_what_a_model_writes_is_checked_and_a_finished_folder_asks_nobody(tmp_pa
         write_with(str(pictures), tmp_path / "out", "toy", WrittenSettings(count=2), None, print)
 
 
+def test_a_disk_that_fills_is_one_sentence_and_the_command_goes_on(
+    capsys: Any, tmp_path: Path
+) -> None:
+    words = ("dialogue", "template", "pictures", "--out")
+    assert call(capsys, *words, tmp_path / "whole").code == 0
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+    try:
+        full = call(capsys, *words, tmp_path / "full")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert full.code == 2 and re.match(r"Cannot write .*00000\.parquet: ", full.said)
+    assert set(files(tmp_path / "full")) == {"plan.json"}
+    assert call(capsys, *words, tmp_path / "full").code == 0
+    assert files(tmp_path / "full") == files(tmp_path / "whole")
+
+
 def test_answers_are_made_wrong(capsys: Any, tmp_path: Path) -> None:
     call(capsys, "dialogue", "import", talks(tmp_path / "in"), "--out", tmp_path / "out")
     words = ("dialogue", "perturb", tmp_path / "out", "--out", tmp_path / "bad.parquet")
@@ -168,7 +186,7 @@ def test_answers_are_made_wrong(capsys: Any, tmp_path: Path) -> None:
         (["template", "pictures", "--out", "o", "--forms", "shrot"], 'Did you mean "short"?'),
         (["template", "pictures", "--out", "o", "--options", "9"], "options is 9"),
         (["template", "pictures", "--out", "o", "--limit", "0"], "--limit is 0"),
-        (["template", "pictures", "--out", "mine.yaml"], "mine.yaml is a file"),
+        (["template", "pictures", "--out", "mine.yaml"], "a folder on the way to it is a file"),
         (["write", "data:tuxpant", "--out", "o"], 'Did you mean "tuxpaint"?'),
         (["write", "nowhere", "--out", "o"], "does not exist"),
         (["write", "pictures", "--out", "o", "--count", "0"], "--count is 0"),

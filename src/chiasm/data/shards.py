@@ -135,8 +135,6 @@ def begin(folder: Path, made: Mapping[str, Any]) -> bool:
             raise UserError(f"{folder} holds other shards; name a new folder.") from None
         write_atomic(plan, json.dumps(made, indent=1, sort_keys=True) + "\n")
         return False
-    except NotADirectoryError:
-        raise UserError(f"{folder} is a file; name a new folder.") from None
     except ValueError:
         raise UserError(f"{plan} is damaged; delete {folder} and repeat the command.") from None
     if known != made:

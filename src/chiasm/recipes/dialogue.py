@@ -181,7 +181,8 @@ def write_with(
 ) -> Outcome:
     """Let a language model write questions from captions into shards; raises UserError when none is good.
 
-    `speak` makes the functions of `language_model`, which is the default. The model is loaded when the first caption is asked about: not for a finished folder.
+    The model is loaded when the first caption is asked about: not for a finished folder. `speak` stands for
+    `language_model`.
     """
     source = open_source(name)
     count = len(source) if limit is None else min(limit, len(source))
