@@ -25,6 +25,8 @@ HELPS = [
     ["chat", "-h"],
     ["eval", "--help"],
     ["render", "--help"],
+    ["dialogue", "--help"],
+    ["dialogue", "write", "--help"],
     ["inspect", "--help"],
     ["check", "--help"],
     ["check", "text-identity", "--help"],

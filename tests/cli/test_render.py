@@ -64,7 +64,7 @@ def test_scenes_of_cutouts(capsys: Any, tmp_path: Path) -> None:
     plans = {questions(out).asked(i)[0].truth["plan"] for i in range(9)}
     assert any(plan.endswith("cutouts") for plan in plans)
     assert licences(out) == {"CC-BY-4.0"}
-    [source] = json.loads((out / "index.json").read_text())["made"]["sources"]
+    [source] = json.loads((out / "_index.json").read_text())["made"]["sources"]
     assert source.startswith("stamps sha256=") and str(tmp_path) not in source
     other = call(capsys, *words[:-4], "--from", stamps(tmp_path / "more"), *words[-4:])
     assert other.code == 2 and "begun with another" in other.said and "sources" in other.said
@@ -109,7 +109,7 @@ def test_a_missing_program_is_one_sentence_and_finished_shards_stay(
     job = runner.Job(kind_of("flowcharts"), 4, rows=2)
     whole = runner.render(job, folder)
     (folder / "00001.parquet").unlink()
-    (folder / "index.json").unlink()
+    (folder / "_index.json").unlink()
     kept = (folder / "00000.parquet").stat().st_mtime_ns
     with monkeypatch.context() as bare:
         bare.setenv("PATH", str(tmp_path))

@@ -50,6 +50,11 @@ COMMANDS: Mapping[str, Command] = MappingProxyType(
         "render": Command(
             "render", "draw pictures with questions", "chiasm render scenes --count 1000"
         ),
+        "dialogue": Command(
+            "dialogue",
+            "make conversations and comparisons",
+            "chiasm dialogue write FOLDER --out talks",
+        ),
         "inspect": Command("inspect", "show parts, sizes and memory", "chiasm inspect first_light"),
         "swap": Command(
             "swap",

@@ -35,6 +35,8 @@ REASONS = {
     "no_picture": "the text has no picture or video",
     "several_pictures": "one text stands beside several pictures, and does not say which it means",
     "not_a_caption": "the row is a conversation, not one picture and what is written about it",
+    "not_a_question": "it is no single question with one answer, so no template fits it",
+    "frames_apart": "a video given as a list of frames cannot be written into a row: save it as one file",
     "wrong_key": "the text says that it belongs to another picture",
     "duplicate_key": "an earlier record has the same name",
     "outside": "the path leads out of the folder of the source",
@@ -236,10 +238,7 @@ def to_row(sample: Sample) -> dict[str, Any]:
         if isinstance(part, Shown):
             source = part.source if isinstance(part, Video) else part
             if not isinstance(source, Picture):
-                raise UserError(
-                    "A video that is given as a list of frames cannot be written into a row: save it as one "
-                    "file."
-                )
+                raise BadSample("frames_apart", sample.key)
             name = Path(source.path).name if source.path else None
             place = "videos" if isinstance(part, Video) else "images"
             shown[place].append({"bytes": source.read(), "path": name})

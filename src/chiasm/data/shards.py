@@ -2,6 +2,7 @@
 
     folder/
       00000.parquet …   messages, images, videos │ key, source, licence, sha256 │ facts of the maker
+      _plan.json        what is being made: written first, compared when the command is repeated
       _index.json       every shard's rows, bytes and SHA-256; its own SHA-256 is the manifest hash
 
 A shard is written whole or not at all; the same rows give the same bytes. The index is written last:
@@ -26,6 +27,7 @@ from chiasm.data.rows import to_row
 from chiasm.inputs.message import Sample
 
 INDEX = "_index.json"
+PLAN = "_plan.json"
 FORMAT = "chiasm shards 1"
 
 Value: TypeAlias = str | int | float | bytes | None
@@ -118,6 +120,31 @@ def _record(row: Row, columns: Mapping[str, type]) -> dict[str, Any]:
     sums = [sha256(file["bytes"]).hexdigest() for name in SHOWN for file in record[name]]
     own = {"key": row.sample.key, "source": row.source, "licence": row.licence, "sha256": sums}
     return {**record, **own, **{name: row.facts.get(name) for name in columns}}
+
+
+def begin(folder: Path, made: Mapping[str, Any]) -> bool:
+    """Write down what is being made in a folder, or compare; return whether it is finished already.
+
+    `made` is that of `write_index`. Raises UserError where the folder holds something else.
+    """
+    plan = Path(folder) / PLAN
+    try:
+        known = json.loads(plan.read_text("utf-8"))
+    except FileNotFoundError:
+        if (folder / INDEX).exists() or any(folder.glob("*.parquet")):
+            raise UserError(f"{folder} holds other shards; name a new folder.") from None
+        write_atomic(plan, json.dumps(made, indent=1, sort_keys=True) + "\n")
+        return False
+    except ValueError:
+        raise UserError(f"{plan} is damaged; delete {folder} and repeat the command.") from None
+    if known != made:
+        theirs = known if isinstance(known, dict) else {}
+        names = [name for name in made if theirs.get(name) != made[name]]
+        raise UserError(
+            f"{folder} was begun with another {' and '.join(names) or 'command'}; name a new folder, or "
+            "repeat the command with which it was begun."
+        )
+    return (folder / INDEX).exists() and bool(read_index(folder))
 
 
 def write_index(folder: Path, shards: Sequence[Shard], made: Mapping[str, Any]) -> str:

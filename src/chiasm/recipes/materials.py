@@ -48,20 +48,36 @@ def materials(name: str, say: Say, cache: bool = False) -> tuple[Source, Source]
     if name == "easy-vqa":
         root = pull_wheel(name, say)
         return easy_vqa(root, "train"), easy_vqa(root, "test")
+    if _has_test(Path(name)):
+        return opened(name, say, cache), parquet(name, _copies(cache), "test")
+    return _held_out(opened(name, say, cache))
+
+
+def opened(name: str, say: Say, cache: bool = False) -> Source:
+    """Open a source by name or path: all of it, less a test part of its own."""
+    if name == "easy-vqa":
+        return easy_vqa(pull_wheel(name, say), "train")
     path = Path(name)
-    copies = cache_dir() / "rows" if cache else None
     if (path / INDEX).is_file():
-        if any(shard.rows for shard in read_index(path) if shard.file.startswith("test/")):
-            return parquet(path, copies, "train"), parquet(path, copies, "test")
-        return _held_out(parquet(path, copies))
+        return parquet(path, _copies(cache), "train" if _has_test(path) else "")
     if path.is_dir() and not any(path.glob("*.parquet")):
-        return _held_out(folder(path))
+        return folder(path)
     if path.is_dir() or path.suffix == ".parquet" or "*" in name:
-        return _held_out(parquet(name, copies))
+        return parquet(name, _copies(cache))
     raise UserError(
         f'There is neither a data source nor a folder called "{name}".{did_you_mean(name, BUILT_IN)} '
         f"Known are {', '.join(BUILT_IN)}, a folder of pictures or of shards, or a .parquet file."
     )
+
+
+def _has_test(path: Path) -> bool:
+    """Whether shards lie there of which some are for testing."""
+    indexed = (path / INDEX).is_file()
+    return indexed and any(s.rows for s in read_index(path) if s.file.startswith("test/"))
+
+
+def _copies(cache: bool) -> Path | None:
+    return cache_dir() / "rows" if cache else None
 
 
 def _held_out(source: Source) -> tuple[Source, Source]:

@@ -183,6 +183,9 @@ def test_a_row_that_cannot_be_used_has_its_reason(row: object, reason: str) -> N
 def test_every_row_of_a_file_is_used_or_counted(tmp_path: Path) -> None:
     good = [*LAYOUTS.values(), *COMPARED.values()]
     bad = [row for row, reason in REFUSED if reason != "bad_text"]
+    bad.append({"image": "gone.png", "conversations": LLAVA})
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(toy_picture(0).read())
     lines = [json.dumps(row) for row in [*good, *bad]]
     text = "\n".join(["\ufeff" + lines[0], *lines[1:], "{broken", "", '{"a": "\xff"}'])
     (tmp_path / "a.jsonl").write_bytes(text.encode("latin-1", "replace").replace(b"?{", b"{", 1))
@@ -192,7 +195,7 @@ def test_every_row_of_a_file_is_used_or_counted(tmp_path: Path) -> None:
     assert made.used == len(good)
     assert (len(made.samples), len(made.preferences)) == (len(LAYOUTS), len(COMPARED))
     assert made.refused == Counter(r for _, r in REFUSED if r != "bad_text") + Counter(
-        {"bad_row": 1}
+        {"bad_row": 1, "missing": 1}
     )
     assert set(made.examples) == set(made.refused)
     (tmp_path / "c.json").write_text(json.dumps([*good, *bad]))
@@ -228,6 +231,7 @@ def test_a_line_that_is_too_long_costs_no_more_than_itself(
 ) -> None:
     monkeypatch.setattr("chiasm.data.dialogue.imported.LONGEST_LINE", 1000)
     good = json.dumps(LAYOUTS["llava"])
+    (tmp_path / "a.png").write_bytes(toy_picture(0).read())
     (tmp_path / "a.jsonl").write_text(f"{good}\n{'x' * 5000}\n{good}\n")
     made = imported(tmp_path / "a.jsonl")
     assert (made.used, made.refused) == (2, {"bad_row": 1})

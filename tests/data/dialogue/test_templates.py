@@ -17,7 +17,7 @@ from chiasm.data.dialogue.templates import (
     statement,
     templated,
 )
-from chiasm.data.rows import BadSample, question_answer
+from chiasm.data.rows import CAPTION_PROMPT, BadSample, question_answer
 from chiasm.data.sources import Listed
 from chiasm.inputs.message import Message, Picture, Sample, Shown, Text
 from chiasm.testing import toy_picture
@@ -116,8 +116,12 @@ def test_turns_share_their_pictures_once() -> None:
 
 def test_what_is_wrong_is_told() -> None:
     talk = Sample((Message("user", (Text("a"),)), Message("assistant", (Text("b"),))) * 2, "long")
-    with pytest.raises(UserError, match="long is no single question"):
-        templated(Listed("talk", ((talk,),)))
+    caption = question_answer(Picture(b"p"), CAPTION_PROMPT, "A dog.", "told")
+    made = templated(Listed("talk", ((talk,), (caption,))))
+    for number, key in enumerate(("long", "told")):
+        with pytest.raises(BadSample, match=rf"{key}: .*no single question") as error:
+            made[number]
+        assert error.value.reason == "not_a_question"
     with pytest.raises(UserError, match="at most 8"):
         templated(source(), TemplateSettings(options=9))
     gone = Listed("toys", (*source(3).records, lambda: BadSample("bad_row", "row 3")))

@@ -20,14 +20,14 @@ import pytest
 from tests.data.render.toys import stamps
 
 from chiasm.base.errors import UserError
-from chiasm.data.parquet_source import parquet
 from chiasm.data.render.asked import questions
 from chiasm.data.render.cutouts import read_cutouts
 from chiasm.data.render.drawn import Drawn, Kind
 from chiasm.data.render.kinds import kind_of, kinds
 from chiasm.data.render.page import page
-from chiasm.data.render.runner import PLAN, Job, digest, draw, render
-from chiasm.data.shards import read_index
+from chiasm.data.render.runner import Job, digest, draw, render
+from chiasm.data.shards import PLAN, read_index
+from chiasm.data.sources import parquet
 from chiasm.evaluation.runner import run
 from chiasm.evaluation.tasks import rendered
 from chiasm.evaluation.verify import right

@@ -25,7 +25,8 @@ import pyarrow.parquet as pq
 
 from chiasm.base.errors import UserError
 from chiasm.data.dialogue.preferences import Preference, from_row
-from chiasm.data.rows import BadSample, from_messages, picture_of
+from chiasm.data.rows import BadSample, from_messages, picture_of, to_row
+from chiasm.inputs.media import MediaError
 from chiasm.inputs.message import Message, Part, Sample, Text
 
 PLACE = "<image>"
@@ -57,6 +58,7 @@ class Imported:
 def imported(path: Path) -> Imported:
     """Read a .json, .jsonl or .parquet file of conversations or comparisons.
 
+    A row is also refused when a file that it names cannot be read; what the bytes show is not looked at.
     Raises UserError when the file cannot be read or none of its rows can be used.
     """
     path, made = Path(path), Imported()
@@ -67,9 +69,12 @@ def imported(path: Path) -> Imported:
             if isinstance(row, BadSample):
                 raise row
             found = read_row(row, path.parent, f"{path.stem}/{number}", where)
-        except BadSample as error:
+            for each in found:
+                to_row(each if isinstance(each, Sample) else Sample(each.prompt, each.key))
+        except (BadSample, MediaError) as error:
+            told = str(error) if isinstance(error, BadSample) else f"{where}: {error}"
             made.refused[error.reason] += 1
-            made.examples.setdefault(error.reason, str(error))
+            made.examples.setdefault(error.reason, told)
             continue
         made.used += 1
         target: list[Any] = made.samples if isinstance(found[0], Sample) else made.preferences

@@ -59,6 +59,18 @@ GROUPS = tuple(
         "book pencil scissors envelope candle clock key umbrella",
     )
 )
+NEAR = tuple(
+    frozenset(words.split())
+    for words in (
+        "square rectangle diamond",
+        "boat ship",
+        "table desk",
+        "train tram",
+        "cat lion",
+        "cat tiger",
+    )
+)
+"""Nouns of a group of which one may be called by the name of the other: a square is a rectangle."""
 _IRREGULAR = {
     "sheep": "sheep",
     "man": "men",
@@ -89,8 +101,10 @@ def _forms() -> dict[str, tuple[str, ...]]:
     for group in GROUPS:
         fits = [noun for noun in group if noun not in _UNCOUNTED]
         for number in (str, plural):
-            words = tuple(number(noun) for noun in fits)
-            forms |= {word: tuple(other for other in words if other != word) for word in words}
+            for noun in fits:
+                near = frozenset({noun}).union(*(nouns for nouns in NEAR if noun in nouns))
+                others = tuple(number(other) for other in fits if other not in near)
+                forms[number(noun)] = others
     return forms
 
 

@@ -91,8 +91,12 @@ def _once(word: str, text: str) -> bool:
 
 def _numbers(text: str) -> Iterator[Change]:
     digits = r"(?<![\w.,/:-])(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?(?![\w:/]|[.,]\d)"
+    places = [match.span() for match in _PLACE.finditer(text)]
     for found in _affirmed(digits, text):
-        for after in _other_numbers(found[0], alone=not re.search(r"[A-Za-z]", text)):
+        if any(start <= found.start() < stop for start, stop in places):
+            continue
+        alone, year = not re.search(r"[A-Za-z]", text), bool(_DATED.search(text[: found.start()]))
+        for after in _other_numbers(found[0], alone, year):
             yield Change(
                 "number",
                 found[0],
@@ -108,11 +112,17 @@ def _numbers(text: str) -> Iterator[Change]:
                 yield _replaced("number", text, found.start(), found[0], NUMBERS[other])
 
 
-def _other_numbers(number: str, alone: bool) -> Iterator[str]:
+_PLACE = re.compile(r"[(\[]\s*-?[\d.]+(?:\s*,\s*-?[\d.]+)+\s*[)\]]")
+"""A point or a box: how far one of its numbers may move, nobody knows who has not seen the thing."""
+_DATED = re.compile(r"\b(?:in|since|until|before|after|by|from|year|of) $", re.IGNORECASE)
+"""What stands before a year; without it "1779" may be an amount."""
+
+
+def _other_numbers(number: str, alone: bool, dated: bool) -> Iterator[str]:
     """Other numbers written in the same way, at least a tenth away: no reader's tolerance takes them."""
     whole, point, decimals = number.replace(",", "").partition(".")
     value = int(whole + decimals)
-    is_year = len(number) == 4 and number.isdigit() and 1500 <= value < 2100
+    is_year = dated and len(number) == 4 and number.isdigit() and 1500 <= value < 2100
     size = 10 ** (len(str(value)) - 1)
     steps = {1, 2, 3, 10} if is_year else {1, 2, 3, size // 10, size // 2, size, 2 * size}
     for other in sorted({value + sign * step for step in steps for sign in (-1, 1)}):

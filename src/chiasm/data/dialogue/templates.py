@@ -21,6 +21,7 @@ from pydantic import PositiveInt
 
 from chiasm.base.config import Settings
 from chiasm.base.errors import UserError
+from chiasm.data.rows import CAPTION_PROMPT, BadSample
 from chiasm.data.sources import Source
 from chiasm.inputs.message import Message, Part, Record, Sample, Shown, Text
 
@@ -102,22 +103,27 @@ def templated(source: Source, settings: TemplateSettings | None = None) -> Templ
     held: dict[str, set[str]] = defaultdict(set)
     for index in range(len(source)):
         try:
-            record = source[index]
+            record = [asked(sample) for sample in source[index]]
         except UserError:
             continue  # told with its reason when its turn comes
-        for _, question, answer in map(asked, record):
+        for _, question, answer in record:
             held[question_type(question)].add(answer)
     pool = tuple((kind, tuple(sorted(answers))) for kind, answers in sorted(held.items()))
     return Templated(source, settings, pool)
 
 
 def asked(sample: Sample) -> tuple[tuple[Shown, ...], str, str]:
-    """Return what a sample of one question shows, the question and the answer; raises UserError."""
+    """Return what a sample of one question shows, the question and the answer.
+
+    Raises BadSample for a longer conversation and for a caption: no template fits them.
+    """
     match sample.messages:
-        case (Message("user", parts), Message("assistant", said)):
+        case (Message("user", parts), Message("assistant", said)) if (
+            _words(parts) != CAPTION_PROMPT
+        ):
             shown = tuple(part for part in parts if isinstance(part, Shown))
             return shown, _words(parts), _words(said)
-    raise UserError(f"{sample.key} is no single question with one answer, so no template fits it.")
+    raise BadSample("not_a_question", sample.key)
 
 
 def _words(parts: Iterable[Part]) -> str:

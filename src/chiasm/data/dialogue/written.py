@@ -34,12 +34,23 @@ REASONS = {
 }
 """Why what a model wrote is not used."""
 
-PROMPT = """Here is a description of a picture: "{caption}"
+PROMPT = """Description: "Two girls ride a yellow bicycle in the park."
+Q: Who rides the bicycle?
+A: two girls
+Q: What colour is the bicycle?
+A: yellow
+Q: Where is the bicycle?
+A: in the park
 
-Write {count} short questions about the picture that can be answered from the description alone, each \
-with its short answer. Do not mention the description. Use exactly this form:
-Q: What animal is shown?
-A: a dog"""
+Description: "A teapot."
+Q: What is shown?
+A: a teapot
+
+Description: "{caption}"
+
+Write up to {count} short questions in the same form about this last description only. Each answer stands \
+in it."""
+"""Two worked examples: a small model that is shown one form repeats its words as an answer."""
 
 _MARK = r"^\W*(?:\d+[.)]\W*)?(?:{})\W*\d*\W*?[:.][\s*_]*(.+?)\s*"
 _LINES = re.compile(
@@ -79,6 +90,12 @@ class Written:
     """How many questions (or whole replies, for "no_pair") were refused, by reason."""
 
 
+def prompt(caption: str, count: int) -> str:
+    """Return what the model is told: the caption on one line, and what to write about it."""
+    # A quotation mark within the caption would end it.
+    return PROMPT.format(caption=" ".join(caption.split()).replace('"', "'"), count=count)
+
+
 def write(pairs: Sequence[Pair], ask: Ask, settings: WrittenSettings | None = None) -> Written:
     """Let a model write questions about pairs from their captions.
 
@@ -88,7 +105,7 @@ def write(pairs: Sequence[Pair], ask: Ask, settings: WrittenSettings | None = No
     made = Written()
     for start in range(0, len(pairs), settings.batch):
         lot = pairs[start : start + settings.batch]
-        prompts = [PROMPT.format(caption=_quoted(p.caption), count=settings.count) for p in lot]
+        prompts = [prompt(pair.caption, settings.count) for pair in lot]
         for pair, reply in zip(lot, ask(prompts), strict=True):
             _take(pair, reply, settings, made)
     return made
@@ -136,8 +153,3 @@ def _content(text: str) -> frozenset[str]:
     """The words that say something, without endings of number."""
     words = re.findall(r"[^\W_]+", text.lower())
     return frozenset(re.sub(r"(?<=[^s]{2})s$", "", word) for word in words if word not in _FREE)
-
-
-def _quoted(caption: str) -> str:
-    """One line, without the quotation mark that would end it."""
-    return " ".join(caption.split()).replace('"', "'")

@@ -30,22 +30,20 @@ import pyarrow.parquet as pq
 
 from chiasm import __version__
 from chiasm.base.errors import UserError
-from chiasm.base.files import locked, sweep, write_atomic
+from chiasm.base.files import locked, sweep
 from chiasm.base.log import say
 from chiasm.data.render.drawn import Drawn, Kind
 from chiasm.data.render.versions import versions
 from chiasm.data.shards import (
-    INDEX,
     Row,
     Shard,
+    begin,
     manifest_hash,
-    read_index,
     write_index,
     write_shard,
 )
 from chiasm.inputs.message import Message, Picture, Sample, Text, Video
 
-PLAN = "_plan.json"
 SHARD_ROWS = 256
 """Pictures of a shard: what a kill costs a process."""
 COLUMNS: Mapping[str, type] = {"kind": str, "style": str, "truth": str, "questions": str}
@@ -111,7 +109,7 @@ def render(
     if job.kind.check is not None:
         job.kind.check()
     with locked(folder / "render", say):
-        if _finished(job, folder):
+        if begin(folder, job.made()):
             told(job.count)
             return manifest_hash(folder)
         sweep(folder)
@@ -124,28 +122,6 @@ def render(
             done += shard.rows
             told(done)
         return write_index(folder, [shards[number] for number in sorted(shards)], job.made())
-
-
-def _finished(job: Job, folder: Path) -> bool:
-    """Whether the folder holds this job, whole; UserError where it holds something else."""
-    plan, made = folder / PLAN, job.made()
-    try:
-        known = json.loads(plan.read_text("utf-8"))
-    except FileNotFoundError:
-        if (folder / INDEX).exists() or any(folder.glob("*.parquet")):
-            raise UserError(f"{folder} holds other shards; name a new folder.") from None
-        write_atomic(plan, json.dumps(made, indent=1, sort_keys=True) + "\n")
-        return False
-    except ValueError:
-        raise UserError(f"{plan} is damaged; delete {folder} and repeat the command.") from None
-    if known != made:
-        theirs = known if isinstance(known, dict) else {}
-        names = [name for name in {**made, **theirs} if theirs.get(name) != made.get(name)]
-        raise UserError(
-            f"{folder} was begun with another {' and '.join(names)}; name a new folder, or repeat "
-            "the command with which it was begun."
-        )
-    return (folder / INDEX).exists() and bool(read_index(folder))
 
 
 def _kept(job: Job, folder: Path) -> Iterator[tuple[int, Shard]]:
