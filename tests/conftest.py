@@ -9,6 +9,8 @@ import sys
 import pytest
 from hypothesis import settings
 
+from chiasm.base import log
+
 # Oracles and libraries that would otherwise phone home or fork warnings into the log.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -42,3 +44,9 @@ def fresh_randomness() -> None:
     """Start every test from one seed, so that a failure repeats when the test runs alone."""
     if torch := sys.modules.get("torch"):
         torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def lines_on_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test begins with lines on stdout, and leaves them there: a command may have sent them away."""
+    monkeypatch.setattr(log._Output, "to_stderr", False)

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from tests.cli.toys import bad_pictures, fake_cache, workshop
 
-from chiasm.base import log
 from chiasm.cli import main
 
 SMALL = (
@@ -37,9 +36,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def here(shop: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Every test works in the workshop, and stdout is for lines again."""
+    """Every test works in the workshop."""
     monkeypatch.chdir(shop)
     monkeypatch.setenv("CHIASM_CACHE", str(shop / "cache"))
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setattr(log._Output, "to_stderr", False)
     return shop

@@ -77,7 +77,7 @@ class Worker:
     def __init__(self, module: str, memory: int) -> None:
         package_parent = str(Path(__file__).resolve().parents[2])
         with _memory_of_both() as shared:
-            self._shared = mmap.mmap(shared, _SHARED_BYTES)
+            self._shared = None if shared is None else mmap.mmap(shared, _SHARED_BYTES)
             self._process = self._started(package_parent, module, memory, shared)
         assert self._process.stdin is not None and self._process.stdout is not None
         self._pipes = (self._process.stdin, self._process.stdout)
@@ -98,16 +98,19 @@ class Worker:
             ) from None
 
     @staticmethod
-    def _started(parent: str, module: str, memory: int, shared: int) -> subprocess.Popen[bytes]:
+    def _started(
+        parent: str, module: str, memory: int, shared: int | None
+    ) -> subprocess.Popen[bytes]:
+        told = "-1" if shared is None else str(shared)
         return subprocess.Popen(
-            [sys.executable, "-P", "-c", _START, parent, module, str(memory), str(shared)],
+            [sys.executable, "-P", "-c", _START, parent, module, str(memory), told],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
             env={**os.environ, **_SURROUNDINGS},
             # Ctrl-C is for the parent, which may want one more picture while it saves.
             process_group=0,
-            pass_fds=(shared,),
+            pass_fds=() if shared is None else (shared,),
         )
 
     @property
@@ -147,7 +150,8 @@ class Worker:
         self._let_go()
 
     def _let_go(self) -> None:
-        self._shared.close()
+        if self._shared is not None:
+            self._shared.close()
         for pipe in self._pipes:
             pipe.close()
 
@@ -173,7 +177,7 @@ class Worker:
             raise WorkerStopped from None
         if not isinstance(header, dict):
             raise WorkerStopped
-        if body > _SHARED_BYTES:
+        if self._shared is None or body > _SHARED_BYTES:
             return header, self._read(body, deadline)
         with memoryview(self._shared) as shared:
             return header, memoryview(bytearray(shared[:body]))
@@ -217,11 +221,18 @@ os.register_at_fork(after_in_child=_abandon_all)
 
 
 @contextlib.contextmanager
-def _memory_of_both() -> Iterator[int]:
-    """A file without a name, which parent and child take into their memory."""
+def _memory_of_both() -> Iterator[int | None]:
+    """A file without a name, which parent and child take into their memory; None where it cannot be had.
+
+    A limit on the size of files (ulimit -f) counts here, too: answers then go through the pipe.
+    """
     linux = sys.platform == "linux"
     with open(os.memfd_create("chiasm"), "w+b") if linux else tempfile.TemporaryFile() as file:
-        file.truncate(_SHARED_BYTES)
+        try:
+            file.truncate(_SHARED_BYTES)
+        except OSError:
+            yield None
+            return
         yield file.fileno()
 
 
@@ -242,8 +253,9 @@ def serve(module: str, memory: int, shared: int) -> None:
     answer: Callable[[dict[str, Any], memoryview], tuple[dict[str, Any], Body]]
     answer = import_module(module).answer
     warnings.simplefilter("ignore")  # an environment that turns them into errors is not about us
-    _room = memoryview(mmap.mmap(shared, _SHARED_BYTES))
-    os.close(shared)
+    if shared >= 0:
+        _room = memoryview(mmap.mmap(shared, _SHARED_BYTES))
+        os.close(shared)
     # Whatever a library prints must not mix with the frames.
     into, out = os.dup(0), os.dup(1)
     _limit(memory)
@@ -262,7 +274,7 @@ def serve(module: str, memory: int, shared: int) -> None:
         del frame
         signal.alarm(0)
         head = json.dumps(reply).encode()
-        if len(body) <= _SHARED_BYTES:
+        if len(body) <= len(_room):
             if not (isinstance(body, memoryview) and body.obj is _room.obj):
                 _room[: len(body)] = body
             _write(out, _SIZES.pack(len(head), len(body)), head)
