@@ -62,8 +62,14 @@ class Result:
         return asdict(self) | {"median": middle}
 
 
-def main(script: str, cases: Sequence[Case], sides: Mapping[str, Build], note: str) -> int:
-    """The whole command line of a benchmark."""
+def main(
+    script: str, cases: Sequence[Case], sides: Mapping[str, Build], note: str, bound: bool = True
+) -> int:
+    """The whole command line of a benchmark.
+
+    bound  each thread keeps to a core; not for sides that start processes or threads of their own, which
+           would all inherit the first thread's one core
+    """
     parser = argparse.ArgumentParser(description=note)
     parser.add_argument("--rounds", type=int, default=5, help="valid rounds per case")
     parser.add_argument("--threads", type=int, default=2, help="threads of each side, pinned")
@@ -80,6 +86,7 @@ def main(script: str, cases: Sequence[Case], sides: Mapping[str, Build], note: s
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    given.bound = bound
     if given.work:
         work(sides, json.loads(given.work))
         return 0
@@ -101,8 +108,8 @@ def main(script: str, cases: Sequence[Case], sides: Mapping[str, Build], note: s
 def duel(script: str, case: Case, given: argparse.Namespace) -> Result:
     """Let both sides work in turn until there are enough rounds without foreign load."""
     with (
-        worker(script, "ours", case, given.threads) as ours,
-        worker(script, "peer", case, given.threads) as peer,
+        worker(script, "ours", case, given) as ours,
+        worker(script, "peer", case, given) as peer,
     ):
         both = (ours, peer)
         result = Result(case, {one.side: one.facts for one in both})
@@ -196,10 +203,10 @@ def wait_for_quiet(foreign: float, patience: float) -> None:
 
 
 @contextmanager
-def worker(script: str, side: str, case: Case, threads: int) -> Iterator[Worker]:
+def worker(script: str, side: str, case: Case, given: argparse.Namespace) -> Iterator[Worker]:
     pinned = {
-        "OMP_NUM_THREADS": str(threads),
-        "OMP_PROC_BIND": "close",
+        "OMP_NUM_THREADS": str(given.threads),
+        "OMP_PROC_BIND": "close" if given.bound else "false",
         "OMP_PLACES": "cores",
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",

@@ -98,4 +98,5 @@ def peer(case: _duel.Case) -> tuple[Callable[[], None], dict[str, Any]]:
 
 if __name__ == "__main__":
     assert __doc__ is not None
-    sys.exit(_duel.main(__file__, CASES, {"ours": ours, "peer": peer}, __doc__.splitlines()[0]))
+    sides = {"ours": ours, "peer": peer}
+    sys.exit(_duel.main(__file__, CASES, sides, __doc__.splitlines()[0], bound=False))
