@@ -168,7 +168,7 @@ class Worker:
 
 
 def seconds_of_tree(pid: int) -> float:
-    """Seconds of processor that a process used, and the processes that it started."""
+    """Seconds of processor that a process used, and the processes that it started, ended ones too."""
     used: dict[int, int] = {}
     parents: dict[int, int] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
@@ -177,7 +177,7 @@ def seconds_of_tree(pid: int) -> float:
         except OSError:  # it has ended since
             continue
         parents[int(path.parent.name)] = int(fields[1])
-        used[int(path.parent.name)] = int(fields[11]) + int(fields[12])
+        used[int(path.parent.name)] = sum(map(int, fields[11:15]))  # own, and of ended children
     family, known = set[int](), {pid}
     while known != family:
         family, known = known, known | {one for one, by in parents.items() if by in known}

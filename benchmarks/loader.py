@@ -165,4 +165,8 @@ if __name__ == "__main__":
     if lost:
         print(f"Not measured: {' and '.join(lost)} not installed; benchmarks/README.md says how.")
         sys.exit(0)
-    sys.exit(main(__file__, CASES, {"ours": ours, "peer": peer}, str(__doc__), bound=False))
+    sys.exit(
+        main(
+            __file__, CASES, {"ours": ours, "peer": peer}, str(__doc__).splitlines()[0], bound=False
+        )
+    )

@@ -1,9 +1,11 @@
 """Photographs to what an encoder takes (224 x 224, normalised): ours against the usual Pillow way.
 
-Both sides read the same JPEGs from memory and give float32 [3, 224, 224], the whole picture squeezed into the
-square, bicubic. Ours goes its whole way: through the pipe into the limited child, decoded there, back
-through the pipe, resized and normalised in the parent. The peer decodes and resizes with Pillow in its own
-process, unprotected, and normalises with numpy, as most loaders do. `workers` threads share the pictures.
+Both sides read the same JPEGs from memory and give float32 [3, 224, 224], the whole picture squeezed
+into the square, bicubic, and both are held to so many `cores`. Ours goes its whole way: into the limited
+child, decoded there, back, resized and normalised in the parent; a child for each core and, where there
+are several, one thread more than children, as our loader has them. The peer decodes and resizes with
+Pillow in its own process, unprotected, and normalises with numpy, as most loaders do, a thread for each
+core.
 
 Among the facts is the largest difference of any pixel from Pillow's, in 1/255, over all pictures.
 """
@@ -11,6 +13,7 @@ Among the facts is the largest difference of any pixel from Pillow's, in 1/255, 
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +26,7 @@ from PIL import Image
 SIDE, PICTURES = 224, 48
 REPEATED = 12  # processes that slept take some tenths of a second to be as fast as they can
 SIZES = ((480, 640), (640, 480), (426, 640), (768, 1024))
-CASES = [{"quality": quality, "workers": workers} for quality in (75, 90) for workers in (1, 2)]
+CASES = [{"quality": quality, "cores": cores} for quality in (75, 90) for cores in (1, 2)]
 MEAN = np.array((0.48145466, 0.4578275, 0.40821073), np.float32)
 STD = np.array((0.26862954, 0.26130258, 0.27577711), np.float32)
 
@@ -73,10 +76,10 @@ def alone() -> None:
 
 
 def work(
-    way: Callable[[bytes], np.ndarray], case: _duel.Case
+    way: Callable[[bytes], np.ndarray], case: _duel.Case, threads: int
 ) -> tuple[Callable[[], None], dict[str, Any]]:
     files = photographs(case["quality"])
-    pool = ThreadPoolExecutor(case["workers"], initializer=alone)
+    pool = ThreadPoolExecutor(threads, initializer=alone)
     many = files * REPEATED
     return lambda: [None for _ in pool.map(way, many)].clear(), facts(way, files)
 
@@ -87,13 +90,22 @@ def ours(case: _duel.Case) -> tuple[Callable[[], None], dict[str, Any]]:
     from chiasm.inputs import ImageDecoder, Transform
 
     torch.set_num_threads(1)
-    decoder = ImageDecoder(workers=case["workers"])
+    hold(case["cores"])
+    decoder = ImageDecoder(workers=case["cores"])
     transform = Transform(size=SIDE, fit="stretch")
-    return work(lambda data: transform.pixels(decoder.decode(data))[0, 0].numpy(), case)
+    threads = case["cores"] + (case["cores"] > 1)
+    return work(lambda data: transform.pixels(decoder.decode(data))[0, 0].numpy(), case, threads)
 
 
 def peer(case: _duel.Case) -> tuple[Callable[[], None], dict[str, Any]]:
-    return work(usual, case)
+    hold(case["cores"])
+    return work(usual, case, case["cores"])
+
+
+def hold(cores: int) -> None:
+    """Keep this process, and those that it starts, to so many cores, where the system can."""
+    if sys.platform == "linux":
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
+from typing import TypeAlias
 
 import pytest
 import torch
@@ -82,9 +84,13 @@ def said(made: PackingLoader, step_batches: list) -> list[str]:
     return texts
 
 
-def woven(start: int, stop: int, world: int, workers: int) -> tuple[list, set]:
+Make: TypeAlias = Callable[[int, int, int], PackingLoader]
+"""Makes the loader of a rank, of so many ranks, with so many workers."""
+
+
+def woven(start: int, stop: int, world: int, workers: int, make: Make = loader) -> tuple[list, set]:
     """Per step, what all ranks said, laid side by side as the order has it; and what was refused."""
-    ranks = [loader(rank, world, workers) for rank in range(world)]
+    ranks = [make(rank, world, workers) for rank in range(world)]
     refused: set[tuple[str, str]] = set()
     for made in ranks:
         made.refused = lambda key, reason: refused.add((key, reason))

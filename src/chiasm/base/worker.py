@@ -2,7 +2,7 @@
 
     parent ── sizes │ JSON header │ raw bytes ──▶ child: limited memory, no files to write
            ◀─ sizes │ JSON header │ raw bytes ──  killed when it is late
-                                    up to 16 MB in memory that both share
+                                    up to 16 MB in memory that both share, either way
 
 No pickle: a child that an attacker has taken over can only answer wrong numbers.
 """
@@ -35,7 +35,7 @@ _MAX_HEADER = 4 << 20
 _START_SECONDS = 60.0
 _PIPE_BYTES = 1 << 20
 _SHARED_BYTES = 16 << 20
-"""Answers up to this size do not go through the pipe, which would copy them twice more."""
+"""Bodies up to this size do not go through the pipe, which would copy them twice more."""
 
 # Not `-m`: that would put the current folder first on the path, and a stray numpy.py there would be run.
 _START = (
@@ -130,11 +130,19 @@ class Worker:
         # The child has an alarm of its own, in case the parent dies while a decoder spins.
         head = json.dumps({**header, "alarm": int(seconds) + 5}).encode()
         try:
-            self._send((_SIZES.pack(len(head), len(body)), head, body), deadline)
+            frame = (_SIZES.pack(len(head), len(body)), head)
+            self._send(frame if self._shares(body) else (*frame, body), deadline)
             return self._receive(largest, deadline)
         except BaseException:
             self.close()
             raise
+
+    def _shares(self, body: bytes) -> bool:
+        """Lay a body where the child finds it, if there is such a place and it is large enough."""
+        if self._shared is None or len(body) > _SHARED_BYTES:
+            return False
+        self._shared[: len(body)] = body
+        return True
 
     def close(self) -> None:
         """End the child and collect it; closing twice is harmless."""
@@ -265,13 +273,16 @@ def serve(module: str, memory: int, shared: int) -> None:
             os.dup2(nothing.fileno(), fd)
     while (sizes := _read_exactly(into, _SIZES.size)) is not None:
         head_size, body_size = _SIZES.unpack(sizes)
-        frame = _read_exactly(into, head_size + body_size)
+        # A body that both share is copied at once: the answer is written over it.
+        shared_body = bytes(_room[:body_size]) if body_size <= len(_room) else None
+        frame = _read_exactly(into, head_size + (body_size if shared_body is None else 0))
         if frame is None:
             return
         header = json.loads(bytes(frame[:head_size]))
         signal.alarm(header["alarm"])
-        reply, body = answer(header, frame[head_size:])
-        del frame
+        asked = frame[head_size:] if shared_body is None else memoryview(shared_body)
+        reply, body = answer(header, asked)
+        del frame, asked, shared_body
         signal.alarm(0)
         head = json.dumps(reply).encode()
         if len(body) <= len(_room):

@@ -51,7 +51,7 @@ class PackingLoader:
 
     A sample that cannot be used is refused with its reason, counted and reported through `refused`; it is
     never replaced by another one. `rank` of `world` processes takes its share of every step. `pixels_of` is
-    called from `settings.workers` threads at once.
+    called from `settings.workers` + 1 threads at once, from one where a single worker decodes.
     """
 
     def __init__(
@@ -219,11 +219,14 @@ def without_tail(rendered: Rendered) -> Rendered:
 
 @contextmanager
 def _threads(count: int) -> Iterator[ThreadPoolExecutor | None]:
-    """Threads that decode, or none where one is enough: the loader's own does it."""
+    """Threads for so many decoding processes, or none where one is enough: the loader's own does it.
+
+    One thread more than processes: while it resizes a picture, all of them decode.
+    """
     if count == 1:
         yield None
         return
-    with ThreadPoolExecutor(count, "decode", torch.set_num_threads, (1,)) as pool:
+    with ThreadPoolExecutor(count + 1, "decode", torch.set_num_threads, (1,)) as pool:
         yield pool
 
 
