@@ -198,10 +198,11 @@ def _draw_shard(folder: Path, number: int, job: Job | None = None) -> Shard:
 def _settled(rows: Iterator[Row]) -> Iterator[Row]:
     """The rows; what the first one loaded stays for good, so the garbage collector need not walk it.
 
-    A tenth of a chart's time. Only for a process that draws and then ends.
+    A tenth of a chart's time. Only for a process that draws and then ends. (What is frozen is not counted:
+    `gc.get_freeze_count` walks all of it, 4 ms.)
     """
-    for row in rows:
-        if not gc.get_freeze_count():
+    for place, row in enumerate(rows):
+        if place == 0:
             gc.collect()
             gc.freeze()
         yield row
